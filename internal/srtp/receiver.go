@@ -1,0 +1,231 @@
+package srtp
+
+import (
+	"encoding/binary"
+	"errors"
+
+	"github.com/pion/rtcp"
+	"github.com/pion/rtp"
+	psrtp "github.com/pion/srtp/v3"
+	"github.com/pion/transport/v4/replaydetector"
+)
+
+const (
+	// Window is the number of packets behind the newest one of an SSRC that
+	// may still arrive (mediasoup's replay window).
+	Window = 1024
+
+	// MaxStreams is the number of SSRCs that send RTP and are followed at a
+	// time. Only authentic packets count; it is a bound on a hostile peer, and
+	// well above what the largest pipe carries.
+	MaxStreams = 8192
+
+	// maxReporters bounds the SSRCs whose RTCP is followed. At one more all
+	// of them are forgotten, since a refusal would silence a long-lived pipe.
+	maxReporters = 1024
+
+	maxRTPIndex  = 1<<48 - 1
+	maxRTCPIndex = 1<<31 - 1
+)
+
+// A window tells replayed indices.
+type window = replaydetector.CheckAccepter
+
+func newWindow(maxIndex uint64) window {
+	// What New returns implements CheckAccepter, says its documentation.
+	return replaydetector.New(Window, maxIndex).(window)
+}
+
+// A Receiver unprotects packets of any SSRC under one key. Packets that are
+// not authentic leave no trace in it.
+type Receiver struct {
+	keys keys
+
+	context    *psrtp.Context
+	generation uint32
+	streams    map[uint32]*stream
+	last       *stream           // the one used last, nil after Forget
+	reporters  map[uint32]window // by SSRC of the first packet of a compound
+	forgotten  int               // SSRCs in context that are in use no more
+
+	header     rtp.Header
+	rtcpHeader rtcp.Header
+}
+
+// NewReceiver returns a Receiver with a master key and salt, one after the
+// other, which it copies. Errors: [ErrSuite], [ErrMasterLength].
+func NewReceiver(s Suite, master []byte) (*Receiver, error) {
+	k, err := newKeys(s, master)
+	if err != nil {
+		return nil, err
+	}
+	c, err := k.context()
+	if err != nil {
+		return nil, err
+	}
+	return &Receiver{
+		keys:      k,
+		context:   c,
+		streams:   make(map[uint32]*stream),
+		reporters: make(map[uint32]window),
+	}, nil
+}
+
+// Suite returns the suite.
+func (r *Receiver) Suite() Suite { return r.keys.suite }
+
+// UnprotectRTP verifies and decrypts an SRTP packet into dst. Errors:
+// [ErrMalformed], [ErrReplay], [ErrAuthentication], [ErrTooManyStreams].
+func (r *Receiver) UnprotectRTP(dst, b []byte) ([]byte, error) {
+	if len(b) < rtpHeaderLen+r.keys.profile.rtpTag {
+		return nil, ErrMalformed
+	}
+	ssrc := rtpSSRC(b)
+	st := r.last
+	if st == nil || st.ssrc != ssrc {
+		st = r.streams[ssrc]
+	}
+	if st == nil {
+		return r.first(dst, b, ssrc)
+	}
+	index, newer := st.tracker.estimate(rtpSeq(b))
+	token := st.window.CheckSeq(index)
+	if !token.Passed() {
+		return nil, ErrReplay
+	}
+	if st.generation != r.generation {
+		r.context.SetROC(ssrc, uint32(index>>16))
+	}
+	out, err := r.decrypt(dst, b)
+	if err != nil {
+		return nil, err
+	}
+	st.window.Accept(token)
+	st.tracker.accept(index, newer)
+	if newer {
+		// From here on the context guesses from the same packet as we do.
+		st.generation = r.generation
+	}
+	r.last = st
+	return out, nil
+}
+
+// first unprotects a packet of an SSRC that is not followed yet.
+func (r *Receiver) first(dst, b []byte, ssrc uint32) ([]byte, error) {
+	if len(r.streams) >= MaxStreams {
+		return nil, ErrTooManyStreams
+	}
+	index := uint64(rtpSeq(b))
+	out, err := r.decrypt(dst, b)
+	if err != nil {
+		return nil, err
+	}
+	st := &stream{ssrc: ssrc, generation: r.generation, window: newWindow(maxRTPIndex)}
+	st.window.Accept(st.window.CheckSeq(index))
+	st.tracker.accept(index, true)
+	r.streams[ssrc] = st
+	r.last = st
+	return out, nil
+}
+
+func (r *Receiver) decrypt(dst, b []byte) ([]byte, error) {
+	out, err := r.context.DecryptRTP(dst, b, &r.header)
+	if cap(r.header.Extensions) > maxRetainedExtensions {
+		r.header.Extensions = nil
+	}
+	if err != nil {
+		return nil, reason(err)
+	}
+	return out, nil
+}
+
+// UnprotectRTCP verifies and decrypts an SRTCP packet into dst. Errors:
+// [ErrMalformed], [ErrReplay], [ErrAuthentication].
+func (r *Receiver) UnprotectRTCP(dst, b []byte) ([]byte, error) {
+	if len(b) < rtcpHeaderLen+r.keys.profile.rtcpTag+indexLen || b[0]>>6 != 2 {
+		return nil, ErrMalformed
+	}
+	ssrc := rtcpSSRC(b)
+	w, known := r.reporters[ssrc]
+	if !known {
+		return r.firstReport(dst, b, ssrc)
+	}
+	token := w.CheckSeq(r.rtcpIndex(b))
+	if !token.Passed() {
+		return nil, ErrReplay
+	}
+	out, err := r.context.DecryptRTCP(dst, b, &r.rtcpHeader)
+	if err != nil {
+		return nil, reason(err)
+	}
+	w.Accept(token)
+	return out, nil
+}
+
+// firstReport unprotects a packet of an SSRC whose RTCP is not followed yet.
+func (r *Receiver) firstReport(dst, b []byte, ssrc uint32) ([]byte, error) {
+	index := r.rtcpIndex(b)
+	out, err := r.context.DecryptRTCP(dst, b, &r.rtcpHeader)
+	if err != nil {
+		return nil, reason(err)
+	}
+	if len(r.reporters) >= maxReporters {
+		clear(r.reporters)
+		r.rebuild()
+	}
+	w := newWindow(maxRTCPIndex)
+	w.Accept(w.CheckSeq(index))
+	r.reporters[ssrc] = w
+	return out, nil
+}
+
+// rtcpIndex returns the SRTCP index of a packet, where the suite puts it: last
+// with AES-GCM (RFC 7714 §9), before the tag with AES-CM (RFC 3711 §3.4).
+func (r *Receiver) rtcpIndex(b []byte) uint64 {
+	end := len(b)
+	switch r.keys.suite {
+	case AESCM128SHA80, AESCM128SHA32:
+		end -= r.keys.profile.rtcpTag
+	}
+	return uint64(binary.BigEndian.Uint32(b[end-indexLen:]) & maxRTCPIndex)
+}
+
+// Forget drops what is known about an SSRC: one that no Producer wanted or
+// that ended. If it sends again it is taken for new, with a rollover counter
+// of 0 and an empty replay window.
+func (r *Receiver) Forget(ssrc uint32) {
+	_, rtp := r.context.ROC(ssrc)
+	_, rtcp := r.context.Index(ssrc)
+	if rtp {
+		r.context.SetROC(ssrc, 0)
+	}
+	if rtp || rtcp {
+		r.forgotten++
+	}
+	delete(r.streams, ssrc)
+	delete(r.reporters, ssrc)
+	r.last = nil
+	if r.forgotten >= rebuildSlack+len(r.streams)+len(r.reporters) {
+		r.rebuild()
+	}
+}
+
+// Streams returns how many SSRCs are being followed that send RTP.
+func (r *Receiver) Streams() int { return len(r.streams) }
+
+func (r *Receiver) rebuild() {
+	c, err := r.keys.context()
+	if err != nil {
+		return // can't happen: the same keys made a context before
+	}
+	r.context = c
+	r.generation++
+	r.forgotten = 0
+}
+
+func reason(err error) error {
+	if errors.Is(err, psrtp.ErrFailedToVerifyAuthTag) {
+		return ErrAuthentication
+	}
+	return ErrMalformed
+}
