@@ -1,0 +1,78 @@
+package mafalda
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+)
+
+// An Event delivers values of type T to the listeners registered with [Event.On].
+// The zero Event is ready to use. It must not be copied after first use.
+// Its methods may be called by many goroutines at a time.
+type Event[T any] struct {
+	mu        sync.Mutex                     // held by writers of listeners
+	listeners atomic.Pointer[[]*listener[T]] // replaced, never modified in place
+}
+
+type listener[T any] struct {
+	f       func(T)
+	stopped atomic.Bool
+}
+
+// On registers f and returns a function that removes it.
+//
+// Listeners are called one after the other, in the order of On, on the
+// goroutine that emits and with no lock held. Two emissions may overlap, so f
+// must be safe for concurrent use. Calling stop again does nothing. Once stop
+// has returned no new call of f begins, but one that began earlier may still
+// be running.
+func (e *Event[T]) On(f func(T)) (stop func()) {
+	l := &listener[T]{f: f}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var old []*listener[T]
+	if p := e.listeners.Load(); p != nil {
+		old = *p
+	}
+	e.listeners.Store(new(append(slices.Clip(old), l)))
+	return func() { e.remove(l) }
+}
+
+// Emit calls every listener with v. All of them get the same v and must not
+// modify what it refers to.
+//
+// Only the implementation of an object emits its events: to call Emit on an
+// object that you don't implement is a bug.
+func (e *Event[T]) Emit(v T) {
+	p := e.listeners.Load()
+	if p == nil {
+		return
+	}
+	for _, l := range *p {
+		if !l.stopped.Load() {
+			l.f(v)
+		}
+	}
+}
+
+// Heard reports whether the event has a listener now. Implementations use it
+// to leave out work that nobody would see.
+func (e *Event[T]) Heard() bool {
+	p := e.listeners.Load()
+	return p != nil && len(*p) > 0
+}
+
+func (e *Event[T]) remove(l *listener[T]) {
+	if l.stopped.Swap(true) {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	kept := make([]*listener[T], 0, len(*e.listeners.Load()))
+	for _, x := range *e.listeners.Load() {
+		if x != l {
+			kept = append(kept, x)
+		}
+	}
+	e.listeners.Store(&kept)
+}

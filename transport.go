@@ -1,0 +1,281 @@
+package mafalda
+
+import (
+	"context"
+	"net/netip"
+)
+
+// Protocol is the transport protocol under ICE or RTP.
+type Protocol string
+
+// The protocols.
+const (
+	ProtocolUDP Protocol = "udp"
+	ProtocolTCP Protocol = "tcp"
+)
+
+// PortRange is a range of ports, both ends included. The zero value is no range.
+type PortRange struct {
+	Min, Max uint16
+}
+
+// SocketFlags are options of a socket. One that does not fit the socket is ignored.
+type SocketFlags struct {
+	// IPv6Only keeps IPv4 away from a socket bound to an IPv6 address.
+	IPv6Only bool
+	// UDPReusePort lets several UDP sockets bind the same address and port.
+	// What arrives is then spread by the system: for multicast, or for
+	// Transports that only send.
+	UDPReusePort bool
+}
+
+// ListenInfo is one address to listen on.
+type ListenInfo struct {
+	// Protocol is required.
+	Protocol Protocol
+	// IP is the address of a local interface, or 0.0.0.0 or :: for all.
+	// Required.
+	IP netip.Addr
+	// AnnouncedAddress is what peers are told instead of IP: an IPv4 or IPv6
+	// address or a host name. Needed behind NAT and when IP is 0.0.0.0 or ::.
+	AnnouncedAddress string
+	// ExposeInternalIP adds an ICE candidate with IP, of lower priority, where
+	// AnnouncedAddress is given.
+	ExposeInternalIP bool
+	// Port is the port to bind. 0 means one of PortRange.
+	Port uint16
+	// PortRange is where a free port is taken from; it wins over Port. With
+	// neither it is the range of the [WorkerSettings].
+	PortRange PortRange
+	// Flags are options of the socket.
+	Flags SocketFlags
+	// SendBufferSize and RecvBufferSize are sizes of the socket's buffers in
+	// bytes. 0 means what the system gives.
+	SendBufferSize, RecvBufferSize int
+}
+
+func (l *ListenInfo) validate() error {
+	if l.Protocol != ProtocolUDP && l.Protocol != ProtocolTCP {
+		return invalid("protocol %q is neither udp nor tcp", l.Protocol)
+	}
+	if !l.IP.IsValid() {
+		return invalid("IP to listen on is missing")
+	}
+	if r := l.PortRange; r != (PortRange{}) && (r.Min == 0 || r.Max < r.Min) {
+		return invalid("port range %d to %d", r.Min, r.Max)
+	}
+	if l.SendBufferSize < 0 || l.RecvBufferSize < 0 {
+		return invalid("negative socket buffer size")
+	}
+	return nil
+}
+
+func validateListenInfos(l []ListenInfo) error {
+	for i := range l {
+		if err := l[i].validate(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// TransportTuple is a path between a local and a remote address.
+type TransportTuple struct {
+	// LocalIP is LocalAddress, under the name that older clients know.
+	LocalIP string `json:"localIp"`
+	// LocalAddress is the announced address, if any, else the bound IP.
+	LocalAddress string `json:"localAddress"`
+	LocalPort    uint16 `json:"localPort"`
+	// RemoteIP is empty and RemotePort 0 while the peer is unknown.
+	RemoteIP   string   `json:"remoteIp,omitempty"`
+	RemotePort uint16   `json:"remotePort"`
+	Protocol   Protocol `json:"protocol"`
+}
+
+// TransportType tells the kinds of Transport apart.
+type TransportType string
+
+// The kinds of Transport.
+const (
+	TransportTypeWebRTC TransportType = "webrtc"
+	TransportTypePlain  TransportType = "plain"
+	TransportTypeDirect TransportType = "direct"
+)
+
+// A Transport connects one endpoint to a Router. It carries Producers, for
+// what the endpoint sends, and Consumers, for what it receives. It is a
+// [WebRTCTransport], a [PlainTransport] or a [DirectTransport].
+type Transport interface {
+	Lifetime
+	AppDataHolder
+
+	// ID returns the id of the Transport, a UUID.
+	ID() string
+	// Type tells what kind of Transport it is.
+	Type() TransportType
+
+	// Produce makes the Transport receive media. Errors: [ErrInvalidArgument];
+	// [errors.ErrUnsupported] for a codec that the Router lacks, and for now for
+	// more than one encoding or spatial layer; [ErrInvalidState] for an id,
+	// SSRC, MID or RID that is in use; [ErrClosed].
+	Produce(ctx context.Context, o ProducerOptions) (Producer, error)
+	// Consume makes the Transport send the media of a Producer of its Router.
+	// Errors: [ErrInvalidArgument]; [ErrNotFound] for an unknown Producer;
+	// [errors.ErrUnsupported] when capabilities and Producer have no codec in
+	// common; [ErrClosed].
+	Consume(ctx context.Context, o ConsumerOptions) (Consumer, error)
+	// Producers returns the open Producers in the order of their creation.
+	Producers() []Producer
+	// Consumers returns the open Consumers in the order of their creation.
+	Consumers() []Consumer
+
+	// SetMaxIncomingBitrate limits what the endpoint may send, in bit/s, as far
+	// as it heeds REMB or transport-cc. 0 means no limit. Errors:
+	// [ErrInvalidArgument] when negative; [errors.ErrUnsupported] on a
+	// DirectTransport; [ErrClosed].
+	SetMaxIncomingBitrate(ctx context.Context, bitrate int) error
+
+	// Stats returns exactly one record.
+	Stats(ctx context.Context) ([]TransportStats, error)
+	// Dump returns the state of the Transport.
+	Dump(ctx context.Context) (TransportDump, error)
+
+	// Events has the events for the code that uses the Transport, Observer the
+	// ones for code that watches it. The pointers never change.
+	Events() *TransportEvents
+	Observer() *TransportObserver
+}
+
+// TransportEvents are the events of a [Transport]. Those of the network belong
+// to one kind of Transport and are never emitted by the others.
+type TransportEvents struct {
+	RouterClose       Event[struct{}] // its Router closed, and so it is closed
+	ListenServerClose Event[struct{}] // its WebRTCServer closed, and so it is closed
+
+	// Of a WebRTCTransport. The getters have the new value already. Neither
+	// new nor closed is ever emitted as ICE state, nor new as DTLS state.
+	ICEStateChange         Event[ICEState]
+	ICESelectedTupleChange Event[TransportTuple]
+	DTLSStateChange        Event[DTLSState]
+
+	// Of a PlainTransport with Comedia: the address of the endpoint was learned.
+	Tuple     Event[TransportTuple]
+	RTCPTuple Event[TransportTuple]
+
+	// Of a DirectTransport: an RTCP packet for the endpoint, which the listener
+	// may keep but not modify.
+	RTCP Event[[]byte]
+}
+
+// TransportObserver has the events that observe a [Transport].
+type TransportObserver struct {
+	Close       Event[struct{}]
+	NewProducer Event[Producer]
+	NewConsumer Event[Consumer]
+
+	ICEStateChange         Event[ICEState]
+	ICESelectedTupleChange Event[TransportTuple]
+	DTLSStateChange        Event[DTLSState]
+	Tuple                  Event[TransportTuple]
+	RTCPTuple              Event[TransportTuple]
+}
+
+// TransportStatsType is the type of a [TransportStats] record.
+type TransportStatsType string
+
+// The types of [TransportStats].
+const (
+	WebRTCTransportStats TransportStatsType = "webrtc-transport"
+	PlainTransportStats  TransportStatsType = "plain-rtp-transport"
+	DirectTransportStats TransportStatsType = "direct-transport"
+)
+
+// TransportStats is the record of [Transport.Stats]. Bitrates are in bit/s.
+type TransportStats struct {
+	Type        TransportStatsType `json:"type"`
+	TransportID string             `json:"transportId"`
+	Timestamp   int64              `json:"timestamp"` // ms of the Worker's monotonic clock
+
+	BytesReceived        uint64 `json:"bytesReceived"`
+	RecvBitrate          int    `json:"recvBitrate"`
+	BytesSent            uint64 `json:"bytesSent"`
+	SendBitrate          int    `json:"sendBitrate"`
+	RTPBytesReceived     uint64 `json:"rtpBytesReceived"`
+	RTPRecvBitrate       int    `json:"rtpRecvBitrate"`
+	RTPBytesSent         uint64 `json:"rtpBytesSent"`
+	RTPSendBitrate       int    `json:"rtpSendBitrate"`
+	RTXBytesReceived     uint64 `json:"rtxBytesReceived"`
+	RTXRecvBitrate       int    `json:"rtxRecvBitrate"`
+	RTXBytesSent         uint64 `json:"rtxBytesSent"`
+	RTXSendBitrate       int    `json:"rtxSendBitrate"`
+	ProbationBytesSent   uint64 `json:"probationBytesSent"`
+	ProbationSendBitrate int    `json:"probationSendBitrate"`
+
+	// AvailableIncomingBitrate and RTPPacketLossReceived (0 to 1) are there once
+	// a Producer negotiated transport-cc or REMB.
+	AvailableIncomingBitrate *int     `json:"availableIncomingBitrate,omitempty"`
+	RTPPacketLossReceived    *float64 `json:"rtpPacketLossReceived,omitempty"`
+	// MaxIncomingBitrate is there when it limits.
+	MaxIncomingBitrate int `json:"maxIncomingBitrate,omitempty"`
+
+	// Of a WebRTCTransport.
+	ICERole          ICERole         `json:"iceRole,omitempty"`
+	ICEState         ICEState        `json:"iceState,omitempty"`
+	ICESelectedTuple *TransportTuple `json:"iceSelectedTuple,omitempty"`
+	DTLSState        DTLSState       `json:"dtlsState,omitempty"`
+
+	// Of a PlainTransport; never nil there, but for RTCPTuple.
+	RTCPMux   *bool           `json:"rtcpMux,omitempty"`
+	Comedia   *bool           `json:"comedia,omitempty"`
+	Tuple     *TransportTuple `json:"tuple,omitempty"`
+	RTCPTuple *TransportTuple `json:"rtcpTuple,omitempty"`
+}
+
+// TransportDump is what [Transport.Dump] returns.
+type TransportDump struct {
+	ID                      string                     `json:"id"`
+	ProducerIDs             []string                   `json:"producerIds"`
+	ConsumerIDs             []string                   `json:"consumerIds"`
+	MapSSRCConsumerID       []KeyValue[uint32, string] `json:"mapSsrcConsumerId"`
+	MapRTXSSRCConsumerID    []KeyValue[uint32, string] `json:"mapRtxSsrcConsumerId"`
+	DataProducerIDs         []string                   `json:"dataProducerIds"`
+	DataConsumerIDs         []string                   `json:"dataConsumerIds"`
+	RecvRTPHeaderExtensions RecvRTPHeaderExtensions    `json:"recvRtpHeaderExtensions"`
+	RTPListener             RTPListenerDump            `json:"rtpListener"`
+	MaxSendMessageSize      int                        `json:"maxSendMessageSize"`    // bytes
+	MaxReceiveMessageSize   int                        `json:"maxReceiveMessageSize"` // bytes
+	TraceEventTypes         []TraceEventType           `json:"traceEventTypes"`
+
+	// Of a WebRTCTransport.
+	ICERole          ICERole         `json:"iceRole,omitempty"`
+	ICEParameters    *ICEParameters  `json:"iceParameters,omitempty"`
+	ICECandidates    []ICECandidate  `json:"iceCandidates,omitempty"`
+	ICEState         ICEState        `json:"iceState,omitempty"`
+	ICESelectedTuple *TransportTuple `json:"iceSelectedTuple,omitempty"`
+	DTLSParameters   *DTLSParameters `json:"dtlsParameters,omitempty"`
+	DTLSState        DTLSState       `json:"dtlsState,omitempty"`
+
+	// Of a PlainTransport.
+	RTCPMux        *bool           `json:"rtcpMux,omitempty"`
+	Comedia        *bool           `json:"comedia,omitempty"`
+	Tuple          *TransportTuple `json:"tuple,omitempty"`
+	RTCPTuple      *TransportTuple `json:"rtcpTuple,omitempty"`
+	SRTPParameters *SRTPParameters `json:"srtpParameters,omitempty"`
+}
+
+// RecvRTPHeaderExtensions are the ids of header extensions that the Producers
+// of a Transport negotiated; 0 means none.
+type RecvRTPHeaderExtensions struct {
+	MID               uint8 `json:"mid,omitempty"`
+	RID               uint8 `json:"rid,omitempty"`
+	RRID              uint8 `json:"rrid,omitempty"`
+	AbsSendTime       uint8 `json:"absSendTime,omitempty"`
+	TransportWideCC01 uint8 `json:"transportWideCc01,omitempty"`
+}
+
+// RTPListenerDump tells to which Producer id a Transport gives what it receives.
+type RTPListenerDump struct {
+	SSRCTable []KeyValue[uint32, string] `json:"ssrcTable"`
+	MIDTable  []KeyValue[string, string] `json:"midTable"`
+	RIDTable  []KeyValue[string, string] `json:"ridTable"`
+}
