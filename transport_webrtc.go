@@ -170,9 +170,14 @@ func (f *DTLSFingerprint) validate() error {
 	if n == 0 {
 		return invalid("fingerprint algorithm %q", f.Algorithm)
 	}
-	digits := strings.ReplaceAll(f.Value, ":", "")
-	if b, err := hex.DecodeString(digits); err != nil || len(b) != n || len(f.Value) != 3*n-1 {
-		return invalid("fingerprint is not %d hexadecimal bytes separated by colons", n)
+	parts := strings.Split(f.Value, ":")
+	ok := len(parts) == n
+	for _, p := range parts {
+		_, err := hex.DecodeString(p)
+		ok = ok && err == nil && len(p) == 2
+	}
+	if !ok {
+		return invalid("%s fingerprint is not %d hexadecimal bytes separated by colons", f.Algorithm, n)
 	}
 	return nil
 }
