@@ -116,7 +116,7 @@ type Transport interface {
 
 	// Produce makes the Transport receive media. Errors: [ErrInvalidArgument];
 	// [errors.ErrUnsupported] for a codec that the Router lacks, and for now for
-	// more than one encoding or spatial layer; [ErrInvalidState] for an id,
+	// more than one encoding or layer; [ErrInvalidState] for an id,
 	// SSRC, MID or RID that is in use; [ErrClosed].
 	Produce(ctx context.Context, o ProducerOptions) (Producer, error)
 	// Consume makes the Transport send the media of a Producer of its Router.

@@ -100,7 +100,7 @@ type Worker interface {
 	CreateWebRTCServer(ctx context.Context, o WebRTCServerOptions) (WebRTCServer, error)
 	// CreateRouter creates a Router.
 	// Errors: [ErrInvalidArgument]; [errors.ErrUnsupported] for an unknown
-	// codec; [ErrInvalidState] when payload types run out; [ErrWorkerClosed].
+	// codec; [ErrUnavailable] when payload types run out; [ErrWorkerClosed].
 	CreateRouter(ctx context.Context, o RouterOptions) (Router, error)
 	// WebRTCServers returns the open WebRTCServers in the order of their creation.
 	WebRTCServers() []WebRTCServer
