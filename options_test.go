@@ -74,7 +74,8 @@ func TestValidate(t *testing.T) {
 		{"webrtc: bad listen info", (&WebRTCTransportOptions{ListenInfos: []ListenInfo{{}}}).validate(), false},
 		{"webrtc: consent off", (&WebRTCTransportOptions{ListenInfos: []ListenInfo{udp()}, ICEConsentTimeout: new(time.Duration(0))}).validate(), true},
 		{"webrtc: consent negative", (&WebRTCTransportOptions{ListenInfos: []ListenInfo{udp()}, ICEConsentTimeout: new(-time.Second)}).validate(), false},
-		{"webrtc: consent too long", (&WebRTCTransportOptions{ListenInfos: []ListenInfo{udp()}, ICEConsentTimeout: new(256 * time.Second)}).validate(), false},
+		{"webrtc: consent too long", (&WebRTCTransportOptions{ListenInfos: []ListenInfo{udp()}, ICEConsentTimeout: new(61 * time.Second)}).validate(), false},
+		{"webrtc: consent too short", (&WebRTCTransportOptions{ListenInfos: []ListenInfo{udp()}, ICEConsentTimeout: new(9 * time.Second)}).validate(), false},
 
 		{"dtls: sha-256", dtls("", fingerprint(FingerprintSHA256, 32)), true},
 		{"dtls: sha-1, server", dtls(DTLSRoleServer, fingerprint(FingerprintSHA1, 20)), true},

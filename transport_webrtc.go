@@ -25,8 +25,8 @@ type WebRTCTransportOptions struct {
 	PreferUDP, PreferTCP bool
 
 	// ICEConsentTimeout is how long the peer may be silent on ICE before the
-	// ICE state becomes disconnected: 0, which means for ever, to 255 s.
-	// nil means 30 s.
+	// ICE state becomes disconnected: 10 to 60 s, or 0 for no limit. nil means
+	// 30 s.
 	ICEConsentTimeout *time.Duration
 
 	// AppData is kept as it is.
@@ -35,7 +35,8 @@ type WebRTCTransportOptions struct {
 
 const (
 	defaultICEConsentTimeout = 30 * time.Second
-	maxICEConsentTimeout     = 255 * time.Second
+	minICEConsentTimeout     = 10 * time.Second
+	maxICEConsentTimeout     = 60 * time.Second
 )
 
 func (o *WebRTCTransportOptions) validate() error {
@@ -47,7 +48,7 @@ func (o *WebRTCTransportOptions) validate() error {
 			return err
 		}
 	}
-	if t := o.iceConsentTimeout(); t < 0 || t > maxICEConsentTimeout {
+	if t := o.iceConsentTimeout(); t != 0 && (t < minICEConsentTimeout || t > maxICEConsentTimeout) {
 		return invalid("ICE consent timeout %v", t)
 	}
 	return nil
