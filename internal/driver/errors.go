@@ -1,0 +1,31 @@
+package driver
+
+import (
+	"errors"
+	"net"
+)
+
+var (
+	errAddr   = errors.New("invalid address")
+	errClosed = net.ErrClosed
+)
+
+// IsAddrInUse reports whether err says that another socket holds the port.
+func IsAddrInUse(err error) bool { return isOneOf(err, addrInUse[:]) }
+
+// IsAddrNotAvailable reports whether err says that the host has no such
+// address.
+func IsAddrNotAvailable(err error) bool { return isOneOf(err, addrNotAvailable[:]) }
+
+// IsTooManyFiles reports whether err says that the process or the system has
+// no file descriptor left.
+func IsTooManyFiles(err error) bool { return isOneOf(err, tooManyFiles[:]) }
+
+func isOneOf(err error, codes []error) bool {
+	for _, c := range codes {
+		if errors.Is(err, c) {
+			return true
+		}
+	}
+	return false
+}
