@@ -107,19 +107,22 @@ func h264Answer(local, remote map[string]any) (answer string, ok bool) {
 		return "", true
 	}
 	if !levelAsymmetryAllowed(local) || !levelAsymmetryAllowed(remote) {
+		// Unlike in mediasoup, 1b is compared right: with it as the level of the
+		// Router, mediasoup answers the higher one.
 		a.level = min(a.level, b.level)
 	}
 	return a.String(), true
 }
 
+// h264ProfileLevelOf reads the profile-level-id, of which an empty one and 0
+// count as none.
 func h264ProfileLevelOf(parameters map[string]any) (p h264ProfileLevel, has, ok bool) {
-	v, has := parameters["profile-level-id"]
-	if !has {
+	v := parameterOrZero(parameters["profile-level-id"])
+	if v == 0 {
 		return h264Default, false, true
 	}
-	switch v := v.(type) {
-	case string:
-		p, ok = parseH264ProfileLevel(v)
+	if s, isText := v.(string); isText {
+		p, ok = parseH264ProfileLevel(s)
 	}
 	return p, true, ok
 }

@@ -63,10 +63,14 @@ func negotiated(a, b codecID) map[string]any {
 	if !strings.EqualFold(a.mimeType, "video/h264") {
 		return parameters
 	}
-	if answer, ok := h264Answer(a.parameters, b.parameters); ok && answer != "" {
-		if parameters == nil {
-			parameters = make(map[string]any, 1)
-		}
+	answer, ok := h264Answer(a.parameters, b.parameters)
+	switch {
+	case !ok: // they don't match
+	case answer == "":
+		delete(parameters, "profile-level-id")
+	case parameters == nil:
+		parameters = map[string]any{"profile-level-id": answer}
+	default:
 		parameters["profile-level-id"] = answer
 	}
 	return parameters

@@ -1,5 +1,10 @@
 package mafalda
 
+import (
+	"encoding/json"
+	"fmt"
+)
+
 // MediaKind says whether a stream carries sound or pictures.
 type MediaKind string
 
@@ -25,8 +30,8 @@ type RTPCodecCapability struct {
 	Kind MediaKind `json:"kind"`
 	// MIMEType is, for instance, «audio/opus»; case does not matter. Required.
 	MIMEType string `json:"mimeType"`
-	// PreferredPayloadType is the RTP payload type, 0 to 127. Required: an
-	// absent one counts as 0.
+	// PreferredPayloadType is the RTP payload type, 0 to 127. In JSON an absent
+	// one counts as 0, because the payload types of a receiver don't matter.
 	PreferredPayloadType uint8 `json:"preferredPayloadType"`
 	// ClockRate is in Hz. Required.
 	ClockRate uint32 `json:"clockRate"`
@@ -137,8 +142,7 @@ type RTPParameters struct {
 type RTPCodecParameters struct {
 	// MIMEType is, for instance, «audio/opus»; case does not matter. Required.
 	MIMEType string `json:"mimeType"`
-	// PayloadType is the RTP payload type, 0 to 127. Required: an absent one
-	// counts as 0.
+	// PayloadType is the RTP payload type, 0 to 127. Required.
 	PayloadType uint8 `json:"payloadType"`
 	// ClockRate is in Hz. Required.
 	ClockRate uint32 `json:"clockRate"`
@@ -148,6 +152,24 @@ type RTPCodecParameters struct {
 	// Normalised, a whole number is an int and any other one a float64.
 	Parameters   map[string]any `json:"parameters,omitzero"`
 	RTCPFeedback []RTCPFeedback `json:"rtcpFeedback,omitzero"`
+}
+
+// UnmarshalJSON is that of encoding/json, but an absent payload type, which must
+// not be taken for 0, is an [ErrInvalidArgument].
+func (c *RTPCodecParameters) UnmarshalJSON(text []byte) error {
+	type plain RTPCodecParameters
+	v := struct {
+		*plain
+		PayloadType *uint8 `json:"payloadType"`
+	}{plain: (*plain)(c)}
+	if err := json.Unmarshal(text, &v); err != nil {
+		return err
+	}
+	if v.PayloadType == nil {
+		return fmt.Errorf("missing payloadType: %w", ErrInvalidArgument)
+	}
+	c.PayloadType = *v.PayloadType
+	return nil
 }
 
 // RTPHeaderExtensionParameters is one header extension of [RTPParameters].

@@ -1,12 +1,13 @@
 package mafalda
 
 import (
+	"encoding/json"
 	"fmt"
 )
 
 // SCTPStreamParameters describes the SCTP stream of a data channel (RFC 8832 §5.1).
 type SCTPStreamParameters struct {
-	// StreamID is 0 to 65534. Required: an absent one counts as 0.
+	// StreamID is 0 to 65534. Required.
 	StreamID uint16 `json:"streamId"`
 	// Ordered asks for delivery in order. Nil means true, or false if one of the
 	// two limits is given.
@@ -17,6 +18,24 @@ type SCTPStreamParameters struct {
 	// MaxRetransmits limits the number of retransmissions; nil or 0 means no
 	// limit. Excludes MaxPacketLifeTime.
 	MaxRetransmits *uint16 `json:"maxRetransmits,omitempty"`
+}
+
+// UnmarshalJSON is that of encoding/json, but an absent stream id, which must not
+// be taken for 0, is an [ErrInvalidArgument].
+func (p *SCTPStreamParameters) UnmarshalJSON(text []byte) error {
+	type plain SCTPStreamParameters
+	v := struct {
+		*plain
+		StreamID *uint16 `json:"streamId"`
+	}{plain: (*plain)(p)}
+	if err := json.Unmarshal(text, &v); err != nil {
+		return err
+	}
+	if v.StreamID == nil {
+		return fmt.Errorf("missing streamId: %w", ErrInvalidArgument)
+	}
+	p.StreamID = *v.StreamID
+	return nil
 }
 
 // ValidateAndNormalizeSCTPStreamParameters checks p and returns a copy with
