@@ -1,6 +1,10 @@
 package rtx
 
-import "time"
+import (
+	"time"
+
+	"github.com/mafalda-sfu/mafalda/internal/seqnum"
+)
 
 const (
 	// maxSlots is the longest run of sequence numbers held, blanks included.
@@ -50,8 +54,6 @@ func newRing[T comparable](age time.Duration, clockRate uint32, removed func(T))
 	}
 }
 
-func newerTimestamp(a, b uint32) bool { return int32(a-b) > 0 }
-
 func (r *ring[T]) empty() bool { return r.last < r.first }
 
 func (r *ring[T]) at(ext int64) *slot[T] { return &r.slots[int(ext)&(len(r.slots)-1)] }
@@ -73,7 +75,7 @@ func (r *ring[T]) extend(seq uint16) int64 {
 }
 
 func (r *ring[T]) tooOld(timestamp, newest uint32) bool {
-	return newerTimestamp(newest, timestamp) && newest-timestamp > r.maxAge
+	return seqnum.Newer32(newest, timestamp) && newest-timestamp > r.maxAge
 }
 
 // get returns the slot of seq, nil when it is blank or not there.
@@ -95,7 +97,7 @@ func (r *ring[T]) insert(seq uint16, timestamp uint32, item T) Outcome {
 	ext := r.extend(seq)
 	newest := r.at(r.last).timestamp
 	horizon := newest
-	if newerTimestamp(timestamp, newest) {
+	if seqnum.Newer32(timestamp, newest) {
 		if ext < r.last {
 			// An older number with a newer time: the numbering went back.
 			r.clear()
@@ -123,7 +125,7 @@ func (r *ring[T]) begin(seq uint16, timestamp uint32, item T) Outcome {
 }
 
 func (r *ring[T]) append(ext int64, timestamp uint32, item T) Outcome {
-	if newerTimestamp(r.at(r.last).timestamp, timestamp) {
+	if seqnum.Newer32(r.at(r.last).timestamp, timestamp) {
 		return Refused
 	}
 	r.dropBefore(ext - maxSlots + 1)
@@ -137,7 +139,7 @@ func (r *ring[T]) append(ext int64, timestamp uint32, item T) Outcome {
 func (r *ring[T]) prepend(ext int64, timestamp uint32, item T) Outcome {
 	switch {
 	case r.tooOld(timestamp, r.at(r.last).timestamp),
-		newerTimestamp(timestamp, r.at(r.first).timestamp),
+		seqnum.Newer32(timestamp, r.at(r.first).timestamp),
 		r.last-ext >= maxSlots:
 		return Refused
 	}
@@ -158,7 +160,7 @@ func (r *ring[T]) fill(ext int64, timestamp uint32, item T) Outcome {
 	for r.blank(newer) {
 		newer++
 	}
-	if newerTimestamp(r.at(older).timestamp, timestamp) || newerTimestamp(timestamp, r.at(newer).timestamp) {
+	if seqnum.Newer32(r.at(older).timestamp, timestamp) || seqnum.Newer32(timestamp, r.at(newer).timestamp) {
 		return Refused
 	}
 	r.put(ext, timestamp, item)

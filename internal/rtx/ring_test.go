@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/mafalda-sfu/mafalda/internal/packetbuf"
+	"github.com/mafalda-sfu/mafalda/internal/seqnum"
 )
 
 // pkt is a packet given to a ring with a clock of 90 kHz and an age of 2 s.
@@ -138,7 +139,7 @@ func check(t *testing.T, r *ring[Entry]) {
 	for ext := r.first; ext <= r.last; ext++ {
 		if !r.blank(ext) {
 			seen++
-			require.False(t, newerTimestamp(last, r.at(ext).timestamp), "time goes back")
+			require.False(t, seqnum.Newer32(last, r.at(ext).timestamp), "time goes back")
 			last = r.at(ext).timestamp
 		}
 	}

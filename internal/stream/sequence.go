@@ -1,6 +1,10 @@
 package stream
 
-import "time"
+import (
+	"time"
+
+	"github.com/mafalda-sfu/mafalda/internal/seqnum"
+)
 
 const (
 	// A packet ahead of the newest by less than maxDropout is a gap, one behind
@@ -46,7 +50,7 @@ func (s *sequence) receive(now time.Duration, seq uint16, timestamp uint32) (v v
 			s.cycles += 1 << 16
 		}
 		s.max = seq
-		if newerTimestamp(s.timestamp, timestamp) {
+		if seqnum.Newer32(s.timestamp, timestamp) {
 			// The sender set its clock back.
 			s.timestamp, s.at = timestamp, now
 			return accepted, true
@@ -61,7 +65,7 @@ func (s *sequence) receive(now time.Duration, seq uint16, timestamp uint32) (v v
 		s.discarded++
 		return dropped, false
 	}
-	if newerTimestamp(timestamp, s.timestamp) {
+	if seqnum.Newer32(timestamp, s.timestamp) {
 		s.timestamp, s.at = timestamp, now
 		return accepted, true
 	}

@@ -78,5 +78,3 @@ func compactToDuration(v uint32) time.Duration {
 
 // compactToMillis gives the value of the statistics.
 func compactToMillis(v uint32) float64 { return float64(v) * 1000 / compactSecond }
-
-func newerTimestamp(a, b uint32) bool { return int32(a-b) > 0 }
