@@ -140,10 +140,7 @@ func plain(v any) any {
 
 func TestORTCGolden(t *testing.T) {
 	t.Parallel()
-	values := readGolden[[]any](t, "values.json")
-	for i, v := range values {
-		values[i] = resolve(v, values)
-	}
+	values := readValues(t)
 	used := make(map[string]int)
 	for file := range goldenFunctions {
 		cases := readGolden[[]goldenCase](t, file+".json")
@@ -245,6 +242,16 @@ func resolve(v any, values []any) any {
 		return out
 	}
 	return v
+}
+
+// readValues returns what {"$": n} stands for.
+func readValues(t testing.TB) []any {
+	t.Helper()
+	values := readGolden[[]any](t, "values.json")
+	for i, v := range values {
+		values[i] = resolve(v, values) // which stands for earlier ones only
+	}
+	return values
 }
 
 func readGolden[T any](t testing.TB, name string) T {

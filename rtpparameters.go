@@ -46,7 +46,7 @@ type RTPCodecCapability struct {
 }
 
 // RouterRTPCapabilities is what an application may choose the codecs of a
-// Router from; see SupportedRTPCapabilities.
+// Router from; see [SupportedRTPCapabilities].
 type RouterRTPCapabilities struct {
 	Codecs           []RouterRTPCodecCapability `json:"codecs,omitzero"`
 	HeaderExtensions []RTPHeaderExtension       `json:"headerExtensions,omitzero"`
