@@ -56,7 +56,7 @@ type Agent struct {
 	ip      [16]byte
 }
 
-// New returns an agent in the state new, with fresh credentials.
+// New returns an agent in the state Waiting, with fresh credentials.
 func New(cfg Config) *Agent {
 	a := &Agent{rand: cfg.Rand}
 	if cfg.ConsentTimeout > 0 {
@@ -226,25 +226,25 @@ func (a *Agent) accept(t Tuple, r *request) {
 	renominated := r.hasNomination && r.nomination > a.nomination
 	nominated := renominated || r.useCandidate && !r.hasNomination
 	switch a.state {
-	case StateNew, StateDisconnected:
+	case Waiting, Disconnected:
 		a.store(t)
 		switch {
 		case nominated:
 			a.choose(t)
-			a.setState(StateCompleted)
+			a.setState(Completed)
 		case !r.hasNomination:
 			a.choose(t)
-			a.setState(StateConnected)
+			a.setState(Connected)
 		}
 		// A nomination that is not above the last one, which is 0 at first, selects
 		// nothing, as in mediasoup.
-	case StateConnected:
+	case Connected:
 		a.store(t)
 		if nominated {
 			a.choose(t)
-			a.setState(StateCompleted)
+			a.setState(Completed)
 		}
-	case StateCompleted:
+	case Completed:
 		a.store(t)
 		if nominated || r.useCandidate {
 			a.choose(t)
@@ -256,7 +256,7 @@ func (a *Agent) accept(t Tuple, r *request) {
 }
 
 // live tells whether the agent has a path.
-func (a *Agent) live() bool { return a.state == StateConnected || a.state == StateCompleted }
+func (a *Agent) live() bool { return a.state == Connected || a.state == Completed }
 
 func (a *Agent) setState(s State) {
 	if a.state != s {
@@ -268,7 +268,7 @@ func (a *Agent) setState(s State) {
 func (a *Agent) disconnect() {
 	a.nomination = 0
 	a.consentOn = false
-	a.setState(StateDisconnected)
+	a.setState(Disconnected)
 }
 
 func (a *Agent) startConsent(now time.Duration) {

@@ -103,7 +103,7 @@ func walk(t testing.TB, script []byte) {
 	stored := map[Tuple]bool{}
 	ufrags := map[string]bool{}
 	var selected Tuple
-	state := StateNew
+	state := Waiting
 	remember := func() {
 		ufrag, _ := a.Credentials()
 		ufrags[ufrag] = true
@@ -161,7 +161,7 @@ func walk(t testing.TB, script []byte) {
 				selected = e.Tuple
 			case StateChanged:
 				require.NotEqual(t, state, e.State)
-				if state = e.State; state == StateDisconnected {
+				if state = e.State; state == Disconnected {
 					selected = Tuple{}
 				}
 			case UfragReleased:
@@ -179,7 +179,7 @@ func walk(t testing.TB, script []byte) {
 		require.Equal(t, selected, got)
 		require.Equal(t, selected != Tuple{}, ok)
 		require.Equal(t, state, a.State())
-		live := state == StateConnected || state == StateCompleted
+		live := state == Connected || state == Completed
 		require.Equal(t, live, ok)
 		if ok {
 			require.True(t, stored[selected])

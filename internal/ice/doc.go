@@ -29,22 +29,22 @@ type State uint8
 
 // The states, with the numbers of mediasoup's worker protocol.
 const (
-	StateNew          State = iota // no check yet
-	StateConnected                 // a tuple is selected, none nominated
-	StateCompleted                 // the remote nominated a tuple
-	StateDisconnected              // consent expired or the last TCP connection closed
+	Waiting      State = iota // "new": no check has selected a tuple
+	Connected                 // a tuple is selected, none nominated
+	Completed                 // the remote nominated a tuple
+	Disconnected              // consent expired or the last TCP connection closed
 )
 
 // String returns mediasoup's name of the state.
 func (s State) String() string {
 	switch s {
-	case StateNew:
+	case Waiting:
 		return "new"
-	case StateConnected:
+	case Connected:
 		return "connected"
-	case StateCompleted:
+	case Completed:
 		return "completed"
-	case StateDisconnected:
+	case Disconnected:
 		return "disconnected"
 	}
 	return "unknown"
