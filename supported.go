@@ -95,7 +95,7 @@ func supportedHeaderExtensions() []RTPHeaderExtension {
 		{Kind: video, URI: RTPHeaderExtensionRepairedRTPStreamID, PreferredID: 3, Direction: recv},
 		{Kind: audio, URI: RTPHeaderExtensionAbsSendTime, PreferredID: 4, Direction: both},
 		{Kind: video, URI: RTPHeaderExtensionAbsSendTime, PreferredID: 4, Direction: both},
-		// Audio of ours takes no part in the receiver's bandwidth estimation.
+		// As in mediasoup, Consumers of audio don't get it.
 		{Kind: audio, URI: RTPHeaderExtensionTransportWideCC, PreferredID: 5, Direction: recv},
 		{Kind: video, URI: RTPHeaderExtensionTransportWideCC, PreferredID: 5, Direction: both},
 		{Kind: audio, URI: RTPHeaderExtensionSSRCAudioLevel, PreferredID: 6, Direction: both},
