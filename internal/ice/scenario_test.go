@@ -244,7 +244,7 @@ func TestScenarios(t *testing.T) {
 		}
 		part = strings.TrimSpace(part)
 		name, _, _ := strings.Cut(part, "\n")
-		ok := t.Run(name, func(t *testing.T) {
+		t.Run(name, func(t *testing.T) {
 			p := &player{t: t, a: New(Config{Rand: &counting{}})}
 			for _, line := range strings.Split(part, "\n")[1:] {
 				if line == "" || line[0] == ' ' {
@@ -259,7 +259,6 @@ func TestScenarios(t *testing.T) {
 				require.Equal(t, part, got)
 			}
 		})
-		_ = ok
 	}
 	if *update {
 		require.NoError(t, os.WriteFile(file, []byte(strings.TrimRight(written.String(), "\n")+"\n"), 0o644))
