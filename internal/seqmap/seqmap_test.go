@@ -275,7 +275,7 @@ func FuzzMap(f *testing.F) {
 				}
 			case 1:
 				m.Drop(x)
-				if m.maxInput == x&m.mask && m.maxDropped == m.maxInput {
+				if n := len(m.dropped); n > 0 && m.dropped[n-1] == x&m.mask {
 					if _, ok := m.Input(x); ok {
 						t.Fatalf("Input(%d) after Drop", x)
 					}
