@@ -42,6 +42,7 @@ type Receiver struct {
 	keys keys
 
 	context    *psrtp.Context
+	aead       *rtcpAEAD // for RTCP, nil where the context does it
 	generation uint32
 	streams    map[uint32]*stream
 	last       *stream           // the one used last, nil after Forget
@@ -63,9 +64,14 @@ func NewReceiver(s Suite, master []byte) (*Receiver, error) {
 	if err != nil {
 		return nil, err
 	}
+	aead, err := k.rtcpAEAD()
+	if err != nil {
+		return nil, err
+	}
 	return &Receiver{
 		keys:      k,
 		context:   c,
+		aead:      aead,
 		streams:   make(map[uint32]*stream),
 		reporters: make(map[uint32]window),
 	}, nil
@@ -154,9 +160,9 @@ func (r *Receiver) UnprotectRTCP(dst, b []byte) ([]byte, error) {
 	if !token.Passed() {
 		return nil, ErrReplay
 	}
-	out, err := r.context.DecryptRTCP(dst, b, &r.rtcpHeader)
+	out, err := r.decryptRTCP(dst, b)
 	if err != nil {
-		return nil, reason(err)
+		return nil, err
 	}
 	w.Accept(token)
 	return out, nil
@@ -165,9 +171,9 @@ func (r *Receiver) UnprotectRTCP(dst, b []byte) ([]byte, error) {
 // firstReport unprotects a packet of an SSRC whose RTCP is not followed yet.
 func (r *Receiver) firstReport(dst, b []byte, ssrc uint32) ([]byte, error) {
 	index := r.rtcpIndex(b)
-	out, err := r.context.DecryptRTCP(dst, b, &r.rtcpHeader)
+	out, err := r.decryptRTCP(dst, b)
 	if err != nil {
-		return nil, reason(err)
+		return nil, err
 	}
 	if len(r.reporters) >= maxReporters {
 		clear(r.reporters)
@@ -176,6 +182,17 @@ func (r *Receiver) firstReport(dst, b []byte, ssrc uint32) ([]byte, error) {
 	w := newWindow(maxRTCPIndex)
 	w.Accept(w.CheckSeq(index))
 	r.reporters[ssrc] = w
+	return out, nil
+}
+
+func (r *Receiver) decryptRTCP(dst, b []byte) ([]byte, error) {
+	if r.aead != nil {
+		return r.aead.open(dst, b)
+	}
+	out, err := r.context.DecryptRTCP(dst, b, &r.rtcpHeader)
+	if err != nil {
+		return nil, reason(err)
+	}
 	return out, nil
 }
 

@@ -17,6 +17,7 @@ type Sender struct {
 	keys keys
 
 	context    *psrtp.Context
+	aead       *rtcpAEAD // for RTCP, nil where the context does it
 	generation uint32
 	streams    map[uint32]*stream
 	last       *stream // the one used last, nil after Forget
@@ -40,7 +41,11 @@ func NewSender(s Suite, master []byte) (*Sender, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Sender{keys: k, context: c, streams: make(map[uint32]*stream)}, nil
+	aead, err := k.rtcpAEAD()
+	if err != nil {
+		return nil, err
+	}
+	return &Sender{keys: k, context: c, aead: aead, streams: make(map[uint32]*stream)}, nil
 }
 
 // Suite returns the suite.
@@ -89,6 +94,14 @@ func (s *Sender) ProtectRTP(dst, plain []byte) ([]byte, error) {
 func (s *Sender) ProtectRTCP(dst, plain []byte) ([]byte, error) {
 	if len(plain) < rtcpHeaderLen || plain[0]>>6 != 2 {
 		return nil, ErrMalformed
+	}
+	if s.aead != nil {
+		// One count for all SSRCs: each needs no more than to differ.
+		if s.rtcpHighest == maxRTCPIndex {
+			return nil, ErrExhausted
+		}
+		s.rtcpHighest++
+		return s.aead.seal(dst, plain, s.rtcpHighest), nil
 	}
 	ssrc := rtcpSSRC(plain)
 	if s.rtcpFloor > 0 {
