@@ -14,11 +14,11 @@ import (
 
 // A sockaddr is struct sockaddr_in or sockaddr_in6 as bytes.
 //
-//	 0       2      4          8                    24         28
-//	 +-------+------+----------+--------------------+----------+
-//	 | family| port | IPv4     | 8 zero bytes   |
-//	 | family| port | flow info| IPv6               | scope id |
-//	 +-------+------+----------+--------------------+----------+
+//	0       2      4          8                    24         28
+//	+-------+------+----------+--------------------+----------+
+//	| family| port | IPv4     | 8 zero bytes   |
+//	| family| port | flow info| IPv6               | scope id |
+//	+-------+------+----------+--------------------+----------+
 //
 // Family and scope id are in host order, the port is big-endian.
 type sockaddr struct {

@@ -2,5 +2,8 @@
 
 package driver
 
-// A sockaddr is not needed where package net sends.
-type sockaddr struct{}
+// A sockaddr only says whether a socket can send there: package net wants
+// nothing else.
+type sockaddr struct {
+	n uint32 // 0: not valid
+}
