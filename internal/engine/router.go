@@ -1,0 +1,96 @@
+package engine
+
+import "slices"
+
+// A router connects the Producers and Consumers of its transports.
+type router struct {
+	m          *Machine
+	id         string
+	transports []*transport // in order of creation
+}
+
+// CreateRouter makes an empty Router.
+func (m *Machine) CreateRouter(id string) error {
+	if err := m.unused(id); err != nil {
+		return err
+	}
+	r := &router{m: m, id: id}
+	m.routers[id] = r
+	m.routerList = append(m.routerList, r)
+	return nil
+}
+
+// CloseRouter closes a Router with everything in it. No notification tells of
+// its children (media-plane §1.1).
+func (m *Machine) CloseRouter(id string) error {
+	r := m.routers[id]
+	if r == nil {
+		return notFound("Router", id)
+	}
+	r.close()
+	return nil
+}
+
+func (r *router) close() {
+	for _, t := range r.transports { // nobody is told of a Producer that goes with its Router
+		for _, c := range t.consumers {
+			c.silent = true
+		}
+	}
+	for len(r.transports) > 0 {
+		r.transports[0].close()
+	}
+	delete(r.m.routers, r.id)
+	r.m.routerList = slices.DeleteFunc(r.m.routerList, func(x *router) bool { return x == r })
+}
+
+// CloseTransport closes a transport. Consumers elsewhere of its Producers
+// close with a [ConsumerProducerClose].
+func (m *Machine) CloseTransport(id string) error {
+	t := m.transports[id]
+	if t == nil {
+		return notFound("Transport", id)
+	}
+	t.close()
+	return nil
+}
+
+// DumpRouter lists what a Router has, in order of creation.
+type DumpRouter struct {
+	ID           string
+	TransportIDs []string
+	Producers    []ProducerConsumers
+	Consumers    []ConsumerProducer
+}
+
+// ProducerConsumers are the Consumers of one Producer.
+type ProducerConsumers struct {
+	ProducerID  string
+	ConsumerIDs []string
+}
+
+// ConsumerProducer is the Producer of one Consumer.
+type ConsumerProducer struct{ ConsumerID, ProducerID string }
+
+// DumpRouter describes the Router with that id.
+func (m *Machine) DumpRouter(id string) (DumpRouter, error) {
+	r := m.routers[id]
+	if r == nil {
+		return DumpRouter{}, notFound("Router", id)
+	}
+	d := DumpRouter{ID: id}
+	for _, t := range r.transports {
+		d.TransportIDs = append(d.TransportIDs, t.id)
+		for _, p := range t.producers {
+			pc := ProducerConsumers{ProducerID: p.id}
+			for _, c := range p.consumers {
+				pc.ConsumerIDs = append(pc.ConsumerIDs, c.id)
+			}
+			d.Producers = append(d.Producers, pc)
+		}
+		for _, c := range t.consumers {
+			d.Consumers = append(d.Consumers, ConsumerProducer{c.id, c.producer.id})
+		}
+	}
+	return d, nil
+}

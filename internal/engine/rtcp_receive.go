@@ -1,0 +1,170 @@
+package engine
+
+import (
+	"encoding/binary"
+
+	"github.com/mafalda-sfu/mafalda/internal/codec"
+	"github.com/mafalda-sfu/mafalda/internal/rtcp"
+	"github.com/mafalda-sfu/mafalda/internal/rtp"
+)
+
+// receiveRTCP takes a decrypted compound (media-plane §5.5).
+func (t *transport) receiveRTCP(b []byte) {
+	r := rtcp.NewReader(b)
+	read := false
+	for {
+		p, ok := r.Next()
+		if !ok {
+			break
+		}
+		read = true
+		t.receiveReport(p)
+	}
+	if !read {
+		t.m.count.DropMalformed++
+	}
+}
+
+func (t *transport) receiveReport(p rtcp.Packet) {
+	switch p.Type() {
+	case rtcp.TypeSR:
+		if sr, ok := p.SenderReport(); ok {
+			t.receiveSenderReport(sr)
+		}
+		t.receiveBlocks(p.ReportBlocks())
+	case rtcp.TypeRR:
+		t.receiveBlocks(p.ReportBlocks())
+	case rtcp.TypeRTPFB:
+		if p.Format() != rtcp.FormatNACK {
+			return
+		}
+		c := t.bySSRC[p.MediaSSRC()]
+		if c == nil {
+			return
+		}
+		c.send.CountNACK()
+		if c.trace.nack {
+			t.m.trace(c.id, TraceEvent{Type: "nack", Direction: "in"})
+		}
+		nacks := p.NACKs()
+		for i := range nacks.Len() {
+			c.receiveNACK(nacks.At(i))
+		}
+	case rtcp.TypePSFB:
+		switch p.Format() {
+		case rtcp.FormatPLI:
+			if c := t.bySSRC[p.MediaSSRC()]; c != nil {
+				c.receiveKeyFrameRequest(false)
+			}
+		case rtcp.FormatFIR:
+			firs := p.FIRs()
+			for i := range firs.Len() {
+				ssrc, _ := firs.At(i)
+				if c := t.bySSRC[ssrc]; c != nil {
+					c.receiveKeyFrameRequest(true)
+				}
+			}
+		}
+	case rtcp.TypeXR:
+		t.receiveXR(p)
+	}
+}
+
+func (t *transport) receiveBlocks(blocks rtcp.ReportBlocks) {
+	if blocks.Len() == 0 {
+		return
+	}
+	now := rtcp.CompactNTP(t.m.ntp())
+	for i := range blocks.Len() {
+		b := blocks.At(i)
+		if c := t.bySSRC[b.SSRC]; c != nil {
+			c.receiveReport(b, now)
+		}
+	}
+}
+
+func (t *transport) receiveSenderReport(sr rtcp.SenderReport) {
+	p := t.listener.bySSRC(sr.SSRC)
+	if p == nil {
+		return
+	}
+	for _, s := range p.streams {
+		switch sr.SSRC {
+		case s.ssrc:
+			s.recv.SenderReport(t.m.now, sr.NTP, sr.RTPTimestamp)
+			if p.trace.sr {
+				t.m.trace(p.id, TraceEvent{Type: "sr", Direction: "in", SSRC: sr.SSRC, SR: &SenderReport{
+					SSRC: sr.SSRC, NTPSeconds: uint32(sr.NTP >> 32), NTPFraction: uint32(sr.NTP),
+					RTPTimestamp: sr.RTPTimestamp, PacketCount: sr.PacketCount, OctetCount: sr.OctetCount,
+				}})
+			}
+			s.after()
+			return
+		case s.rtx:
+			s.recv.RTXSenderReport(t.m.now, sr.NTP, sr.RTPTimestamp)
+			return
+		}
+	}
+}
+
+func (t *transport) receiveXR(p rtcp.Packet) {
+	blocks := p.XRBlocks()
+	for {
+		b, ok := blocks.Next()
+		if !ok {
+			return
+		}
+		if ntp, ok := b.ReferenceTime(); ok {
+			for _, c := range t.consumers {
+				c.send.ReferenceTime(t.m.now, ntp)
+			}
+			continue
+		}
+		now := rtcp.CompactNTP(t.m.ntp())
+		delays := b.DLRRs()
+		for i := range delays.Len() {
+			d := delays.At(i)
+			ssrc := d.SSRC
+			if ssrc == 0 { // some clients name themselves only once
+				ssrc = p.SSRC()
+			}
+			t.receiveDelay(ssrc, now, d)
+		}
+	}
+}
+
+func (t *transport) receiveDelay(ssrc, now uint32, d rtcp.DLRREntry) {
+	p := t.listener.bySSRC(ssrc)
+	if p == nil {
+		return
+	}
+	for _, s := range p.streams {
+		if s.ssrc == ssrc {
+			s.recv.DelaySinceLastRR(now, d.LRR, d.DLRR)
+		}
+	}
+}
+
+// dumpPacket describes a packet for a trace event; ids are those of its
+// header extensions.
+func dumpPacket(pkt rtp.Packet, ids *extensionIDs, info *codec.Info) *PacketDump {
+	text := func(id uint8) string {
+		if id == 0 {
+			return ""
+		}
+		return string(pkt.Extension(id))
+	}
+	d := &PacketDump{
+		PayloadType: pkt.PayloadType(), SequenceNumber: pkt.SequenceNumber(), Timestamp: pkt.Timestamp(),
+		SSRC: pkt.SSRC(), Marker: pkt.Marker(), KeyFrame: info.KeyFrame,
+		Size: len(pkt), PayloadSize: len(pkt.Payload()),
+		SpatialLayer: info.SpatialLayer, TemporalLayer: info.TemporalLayer,
+		MID: text(ids.mid), RID: text(ids.rid), RRID: text(ids.rrid),
+	}
+	if ids.twcc != 0 {
+		if v := pkt.Extension(ids.twcc); len(v) == 2 {
+			d.WideSequenceNumber, d.HasWideSequenceNumber = binary.BigEndian.Uint16(v), true
+		}
+	}
+	return d
+}

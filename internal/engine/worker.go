@@ -1,0 +1,260 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+
+	"github.com/mafalda-sfu/mafalda/internal/driver"
+	"github.com/mafalda-sfu/mafalda/internal/dtls"
+)
+
+// Config is what a Worker is started with.
+type Config struct {
+	// Driver brings clock and sockets; nil makes one of the kernel's.
+	Driver driver.Driver
+	// Certificate is the DTLS certificate of every transport. Required.
+	Certificate *dtls.Certificate
+	// Limiter bounds the DTLS handshakes that run at once. Required.
+	Limiter *dtls.Limiter
+	// RTCMinPort and RTCMaxPort are the ports of a listen info without one.
+	RTCMinPort, RTCMaxPort uint16
+	// Notify is called with each notification that no operation caused, one
+	// after the other, on a goroutine that may wait as long as it likes.
+	Notify func(Notification)
+	// Died is called once, after the last Notify, when the loop ended without
+	// Close. err has the stack of what it died of.
+	Died func(err error)
+	// Logger gets what the engine has to say; nil discards it.
+	Logger *slog.Logger
+}
+
+// A Worker is a loop that owns all media state of its Routers. Its methods may
+// be called by many goroutines at a time.
+type Worker struct {
+	// Constant after Start.
+	drv  driver.Driver
+	cfg  Config
+	out  *outbox
+	done chan struct{} // closed by the loop, as the last thing
+
+	died atomic.Pointer[PanicError]
+
+	mu     sync.Mutex
+	queue  []func(*Machine) // guarded by mu
+	closed bool             // guarded by mu; nothing is queued any more
+}
+
+// A PanicError says that the loop of a Worker, or a goroutine that works for
+// it, panicked.
+type PanicError struct {
+	Value any
+	Stack []byte
+}
+
+func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v\n%s", e.Value, e.Stack) }
+
+// Start starts a Worker. It ends with [Worker.Close], or by a panic.
+func Start(cfg Config) (*Worker, error) {
+	if cfg.Driver == nil {
+		d, err := driver.New()
+		if err != nil {
+			return nil, unavailable("starting a loop: %v", err)
+		}
+		cfg.Driver = d
+	}
+	w := &Worker{drv: cfg.Driver, cfg: cfg, out: newOutbox(), done: make(chan struct{})}
+	m := newMachine(cfg, w.post)
+	go w.run(m)                // ends with Close or a panic
+	go w.out.run(w.cfg.Notify) // ends when the loop has closed the outbox
+	return w, nil
+}
+
+// Close ends the loop and waits until every port is free. It does not wait for
+// Notify. Only the first call has an effect.
+func (w *Worker) Close() {
+	w.post(func(m *Machine) { m.stopped = true })
+	<-w.done
+}
+
+// Done returns a channel that is closed when the loop has ended.
+func (w *Worker) Done() <-chan struct{} { return w.done }
+
+// post runs f on the loop. It reports false when the loop has ended: f won't run.
+func (w *Worker) post(f func(*Machine)) bool {
+	w.mu.Lock()
+	if w.closed {
+		w.mu.Unlock()
+		return false
+	}
+	w.queue = append(w.queue, f)
+	w.mu.Unlock()
+	w.drv.Wake()
+	return true
+}
+
+func (w *Worker) take(spare []func(*Machine)) []func(*Machine) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	q := w.queue
+	w.queue = spare[:0]
+	return q
+}
+
+func (w *Worker) run(m *Machine) {
+	defer close(w.done)
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	defer w.end(m)
+	m.load.start()
+	m.stale = true
+	var calls, spare []func(*Machine)
+	for {
+		m.tick()
+		calls = w.take(spare)
+		for i, f := range calls {
+			f(m)
+			calls[i] = nil
+		}
+		spare = calls
+		if m.stopped {
+			return
+		}
+		m.wheel.Advance(m.now)
+		m.flush()
+		w.out.put(m.takeNotes())
+		end := w.drv.Now()
+		m.turnEnds(end)
+		timeout := m.timeout(end)
+		if len(calls) > 0 {
+			timeout = 0
+		}
+		m.stale = true
+		if err := w.drv.Wait(timeout, m); err != nil {
+			panic(err)
+		}
+	}
+}
+
+// end releases everything, in order: objects, sockets, callers that wait.
+func (w *Worker) end(m *Machine) {
+	var why *PanicError
+	if v := recover(); v != nil {
+		var ok bool
+		if why, ok = v.(*PanicError); !ok {
+			why = &PanicError{Value: v, Stack: debug.Stack()}
+		}
+		w.died.Store(why)
+	}
+	w.mu.Lock()
+	w.closed = true
+	queue := w.queue
+	w.queue = nil
+	w.mu.Unlock()
+	m.release()
+	w.drv.Close()
+	m.stopped = true
+	for _, f := range queue {
+		f(nil)
+	}
+	w.out.close(func() {
+		if why != nil && w.cfg.Died != nil {
+			w.cfg.Died(why)
+		}
+	})
+}
+
+// Do runs op on the loop of w and returns its result and, in order, the
+// notifications that it caused. When ctx ends before op began, op does not run
+// and the error is that of ctx; once begun, it is waited for. A Worker that has
+// ended answers ErrClosed.
+func Do[R any](ctx context.Context, w *Worker, op func(*Machine) (R, error)) (R, []Notification, error) {
+	const (
+		queued = iota
+		running
+		cancelled
+	)
+	var (
+		result R
+		notes  []Notification
+		err    error = ErrClosed
+		state  atomic.Int32
+		done   = make(chan struct{})
+	)
+	if e := ctx.Err(); e != nil {
+		return result, nil, e
+	}
+	ok := w.post(func(m *Machine) {
+		if !state.CompareAndSwap(queued, running) {
+			return
+		}
+		defer close(done)
+		if m == nil { // the loop has ended
+			return
+		}
+		m.inOp = true
+		r, e := op(m)
+		m.inOp = false
+		result, err = r, e
+		notes, m.opNotes = m.opNotes, nil
+	})
+	if !ok {
+		return result, nil, ErrClosed
+	}
+	select {
+	case <-done:
+	case <-ctx.Done():
+		if state.CompareAndSwap(queued, cancelled) {
+			return result, nil, ctx.Err()
+		}
+		<-done
+	}
+	return result, notes, err
+}
+
+// Run is Do for an operation without a result.
+func Run(ctx context.Context, w *Worker, op func(*Machine) error) ([]Notification, error) {
+	_, notes, err := Do(ctx, w, func(m *Machine) (struct{}, error) { return struct{}{}, op(m) })
+	return notes, err
+}
+
+// Inject hands an RTP packet of the application to a Producer of a direct
+// transport. It copies packet and does not wait; what is wrong with it is
+// counted on the loop. Errors: ErrClosed, ErrUnavailable when too many wait.
+func (w *Worker) Inject(producerID string, packet []byte) error {
+	return w.inject(packet, func(m *Machine, b []byte) { m.producerSend(producerID, b) })
+}
+
+// InjectRTCP hands an RTCP packet of the application to a direct transport,
+// like [Worker.Inject].
+func (w *Worker) InjectRTCP(transportID string, packet []byte) error {
+	return w.inject(packet, func(m *Machine, b []byte) { m.transportSendRTCP(transportID, b) })
+}
+
+// maxQueued is how many injected packets may wait for the loop.
+const maxQueued = 4096
+
+func (w *Worker) inject(packet []byte, f func(*Machine, []byte)) error {
+	b := append([]byte(nil), packet...)
+	w.mu.Lock()
+	if w.closed {
+		w.mu.Unlock()
+		return ErrClosed
+	}
+	if len(w.queue) >= maxQueued {
+		w.mu.Unlock()
+		return unavailable("%d packets wait for the worker", maxQueued)
+	}
+	w.queue = append(w.queue, func(m *Machine) {
+		if m != nil {
+			f(m, b)
+		}
+	})
+	w.mu.Unlock()
+	w.drv.Wake()
+	return nil
+}

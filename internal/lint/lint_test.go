@@ -1,0 +1,216 @@
+// Package lint checks the house rules that the compiler does not know: which
+// way imports point, that packages explain themselves, and that no file speaks
+// of the machine it was written on. It has tests only.
+package lint
+
+import (
+	"bufio"
+	"go/build"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const (
+	module = "github.com/mafalda-sfu/mafalda"
+	root   = "../.."
+	api    = 5 // the layer of the public API
+)
+
+// layers says which way imports point: a package imports lower layers only,
+// or its own layer where sameLayer says so.
+var layers = map[string]int{
+	"internal/seqnum":    0,
+	"internal/packetbuf": 0,
+	"internal/timer":     0,
+
+	"internal/rtp":   1,
+	"internal/rtcp":  1,
+	"internal/codec": 1,
+	"internal/rate":  1,
+
+	"internal/ice":      2,
+	"internal/srtp":     2,
+	"internal/nack":     2,
+	"internal/rtx":      2,
+	"internal/seqmap":   2,
+	"internal/keyframe": 2,
+	"internal/score":    2,
+	"internal/stream":   2,
+	"internal/twcc":     2,
+
+	"internal/tcp":     3,
+	"internal/port":    3,
+	"internal/driver":  3,
+	"internal/simnet":  3,
+	"internal/dtls":    3,
+	"internal/rtptest": 3,
+
+	"internal/engine": 4,
+
+	".": api,
+
+	"sdpbridge":  6,
+	"acceptance": 6,
+
+	"internal/peer": 6,
+
+	"examples/room":   9,
+	"examples/ffmpeg": 9,
+	"bench/fanout":    9,
+	"interop":         9,
+
+	"internal/lint": 10,
+}
+
+// sameLayer lists the imports within one layer.
+var sameLayer = map[[2]string]bool{
+	{"internal/stream", "internal/nack"}:  true,
+	{"internal/stream", "internal/score"}: true,
+	{"internal/stream", "internal/rtx"}:   true,
+	{"internal/driver", "internal/tcp"}:   true,
+	{"internal/simnet", "internal/driver"}: true,
+	{"internal/simnet", "internal/tcp"}:   true,
+}
+
+// A pkg is one package of the module, tests left out.
+type pkg struct {
+	doc     bool
+	imports map[string]bool // of this module only, as directories
+}
+
+// load parses the sources itself: the test cache sees the files that a test
+// opens, not what a child process reads.
+func load(t *testing.T) map[string]*pkg {
+	t.Helper()
+	pkgs := map[string]*pkg{}
+	err := filepath.WalkDir(root, func(file string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir():
+			if file == root {
+				return nil
+			}
+			if _, err := os.Stat(filepath.Join(file, "go.mod")); err == nil {
+				return filepath.SkipDir // another module
+			}
+			if d.Name() == "testdata" || d.Name() == "node_modules" || d.Name()[0] == '.' {
+				return filepath.SkipDir
+			}
+			return nil
+		case !strings.HasSuffix(file, ".go") || strings.HasSuffix(file, "_test.go"):
+			return nil
+		}
+		if ok, _ := build.Default.MatchFile(filepath.Dir(file), d.Name()); !ok {
+			return nil
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly|parser.ParseComments)
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(root, filepath.Dir(file))
+		if err != nil {
+			return err
+		}
+		dir := filepath.ToSlash(rel)
+		p := pkgs[dir]
+		if p == nil {
+			p = &pkg{imports: map[string]bool{}}
+			pkgs[dir] = p
+		}
+		p.doc = p.doc || f.Doc != nil
+		for _, spec := range f.Imports {
+			imp, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			if imp == module || strings.HasPrefix(imp, module+"/") {
+				p.imports[path.Clean("./"+strings.TrimPrefix(imp, module))] = true
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(pkgs) == 0 {
+		t.Fatal("found no package")
+	}
+	return pkgs
+}
+
+func TestPackageDoc(t *testing.T) {
+	for dir, p := range load(t) {
+		if !p.doc {
+			t.Errorf("%s: no package comment", dir)
+		}
+	}
+}
+
+func TestImportDirection(t *testing.T) {
+	for dir, p := range load(t) {
+		layer, ok := layers[dir]
+		if !ok {
+			t.Errorf("%s: give it a layer in lint_test.go", dir)
+			continue
+		}
+		for imp := range p.imports {
+			if layers[imp] >= layer && !sameLayer[[2]string{dir, imp}] {
+				t.Errorf("%s (layer %d) imports %s (layer %d)", dir, layer, imp, layers[imp])
+			}
+			if layer > api && strings.HasPrefix(imp, "internal/") && layers[imp] < api {
+				t.Errorf("%s imports %s: above the API, build on the API", dir, imp)
+			}
+		}
+	}
+}
+
+// machinePath matches a path of somebody's machine.
+var machinePath = regexp.MustCompile(`(^|[^A-Za-z0-9_.~-])/(work|home|root|Users|farm)/[A-Za-z0-9_.]`)
+
+// text are the extensions of the files that are read for machine paths.
+var text = map[string]bool{
+	".go": true, ".md": true, ".mod": true, ".mjs": true, ".js": true, ".json": true,
+	".html": true, ".sh": true, ".txt": true, ".yml": true, "": true,
+}
+
+func TestNoMachinePaths(t *testing.T) {
+	err := filepath.WalkDir(root, func(file string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			if n := d.Name(); n == ".git" || n == "node_modules" || n == "out" || n == "fuzz" {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		if !text[filepath.Ext(file)] || strings.HasSuffix(file, "lint_test.go") || !d.Type().IsRegular() {
+			return nil
+		}
+		f, err := os.Open(file)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		lines := bufio.NewScanner(f)
+		lines.Buffer(nil, 1<<24)
+		for n := 1; lines.Scan(); n++ {
+			if machinePath.Match(lines.Bytes()) {
+				t.Errorf("%s:%d: names a path of one machine", file, n)
+			}
+		}
+		return lines.Err()
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
