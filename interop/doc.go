@@ -1,0 +1,14 @@
+// Package interop has tests with real clients: Chromium with mediasoup-client,
+// Pion's ORTC API, ffmpeg and GStreamer. Each asserts what the far end decoded
+// and prints one line of figures that begins with «interop:».
+//
+// The tests with Pion need nothing and always run. Those with programs run with
+//
+//	.ci/install
+//	go test -v ./interop -args -interop
+//
+// A program that is missing is a skip, or a failure where the variable CI is
+// set. The browser's page is in page/, the programs of npm are pinned in
+// package-lock.json. Package impair is the bad network between both ends, and
+// the command relay is the same for use by hand.
+package interop
