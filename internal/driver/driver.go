@@ -20,6 +20,8 @@ package driver
 import (
 	"net/netip"
 	"time"
+
+	"github.com/mafalda-sfu/mafalda/internal/tcp"
 )
 
 // A Driver waits for and moves packets for one loop. All methods but Wake are
@@ -132,7 +134,7 @@ type TCPConn interface {
 
 // MaxFrame is the length of the longest payload of a TCP frame, in bytes: with
 // its header it fits mediasoup's receive buffer of 64 KiB.
-const MaxFrame = 65_534
+const MaxFrame = tcp.MaxPayload
 
 // A Handler gets what [Driver.Wait] received. Addresses are never IPv4-mapped
 // IPv6. Data is valid during the call, may be modified in place, and has at

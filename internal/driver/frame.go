@@ -1,11 +1,17 @@
 package driver
 
-import "encoding/binary"
+import (
+	"encoding/binary"
 
-const frameHeader = 2 // big-endian length of the payload
+	"github.com/mafalda-sfu/mafalda/internal/tcp"
+)
 
-// deframer cuts a byte stream into frames (RFC 4571 §2). Most frames come whole
-// and are handed over where they lie; only the rest of a read is copied.
+const frameHeader = tcp.HeaderSize
+
+// deframer cuts a byte stream into frames (RFC 4571 §2). Unlike [tcp.Framer] it
+// has no buffer of its own: all connections of a loop are read into one, whole
+// frames are handed over where they lie, with headroom, and only the rest of a
+// read is kept.
 type deframer struct {
 	part []byte // begin of an incomplete frame, header included
 }
@@ -82,10 +88,4 @@ func (f *deframer) filled(n int) (frame []byte, bad bool) {
 		f.part = f.part[:0]
 	}
 	return frame, false
-}
-
-// appendFrame appends payload and its header to b.
-func appendFrame(b, payload []byte) []byte {
-	b = binary.BigEndian.AppendUint16(b, uint16(len(payload)))
-	return append(b, payload...)
 }

@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"unsafe"
 
+	"github.com/mafalda-sfu/mafalda/internal/tcp"
 	"golang.org/x/sys/unix"
 )
 
@@ -174,7 +175,7 @@ func (c *conn) Send(payload []byte) bool {
 		c.out = c.out[:copy(c.out, c.out[c.sent:])]
 		c.sent = 0
 	}
-	c.out = appendFrame(c.out, payload)
+	c.out = tcp.AppendFrame(c.out, payload)
 	c.d.stats.PacketsOut++
 	c.d.stats.BytesOut += uint64(len(payload))
 	if !c.dirty && !c.blocked {

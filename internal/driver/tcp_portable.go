@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/mafalda-sfu/mafalda/internal/tcp"
 )
 
 // lastWrite is how long Close lets a connection send what is queued.
@@ -212,7 +214,7 @@ func (c *conn) Send(payload []byte) bool {
 		d.stats.DropTCPQueue++
 		return false
 	}
-	c.out = appendFrame(c.out, payload)
+	c.out = tcp.AppendFrame(c.out, payload)
 	d.stats.PacketsOut++
 	d.stats.BytesOut += uint64(len(payload))
 	if len(c.out) >= tcpReadLen {

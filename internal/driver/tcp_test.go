@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mafalda-sfu/mafalda/internal/tcp"
 	"github.com/stretchr/testify/require"
 )
 
@@ -45,7 +46,7 @@ func readFrame(t *testing.T, p net.Conn) string {
 func stream(frames ...string) []byte {
 	var b []byte
 	for _, f := range frames {
-		b = appendFrame(b, []byte(f))
+		b = tcp.AppendFrame(b, []byte(f))
 	}
 	return b
 }
