@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/mafalda-sfu/mafalda/internal/nack"
+	"github.com/mafalda-sfu/mafalda/internal/rate"
 	"github.com/mafalda-sfu/mafalda/internal/score"
 )
 
@@ -40,7 +41,7 @@ type Recv struct {
 	jitter jitter
 	rtx    *reception      // nil without RTX
 	nack   *nack.Generator // nil without NACK
-	layers []counter       // S × T, by spatial layer
+	layers []rate.Counter  // S × T, by spatial layer
 
 	score         score.History
 	scoreChanged  bool
@@ -66,10 +67,10 @@ func NewRecv(now time.Duration, p Params, inactivityCheck bool) *Recv {
 	r := &Recv{
 		p:       p,
 		checked: inactivityCheck,
-		layers:  make([]counter, int(p.SpatialLayers)*int(p.TemporalLayers)),
+		layers:  make([]rate.Counter, int(p.SpatialLayers)*int(p.TemporalLayers)),
 	}
 	for i := range r.layers {
-		r.layers[i] = newCounter(p.window())
+		r.layers[i] = rate.New(p.window())
 	}
 	if p.UseNACK {
 		r.nack = nack.New(nackDelay)
@@ -161,7 +162,7 @@ func (r *Recv) count(now time.Duration, p *Packet) {
 		return
 	}
 	r.bytes += uint64(p.Size)
-	r.layer(p.SpatialLayer, p.TemporalLayer).add(now, p.Size)
+	r.layer(p.SpatialLayer, p.TemporalLayer).Update(now, p.Size)
 	if r.inactive {
 		r.inactive = false
 		r.resetScore(now, score.Max)

@@ -4,6 +4,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/mafalda-sfu/mafalda/internal/rate"
 	"github.com/mafalda-sfu/mafalda/internal/score"
 )
 
@@ -97,7 +98,7 @@ func (r *Recv) MaxTimestamp() (timestamp uint32, at time.Duration, ok bool) {
 	return s.timestamp, s.at, s.started
 }
 
-func (r *Recv) layer(spatial, temporal uint8) *counter {
+func (r *Recv) layer(spatial, temporal uint8) *rate.Counter {
 	s, t := min(spatial, r.p.SpatialLayers-1), min(temporal, r.p.TemporalLayers-1)
 	return &r.layers[int(s)*int(r.p.TemporalLayers)+int(t)]
 }
@@ -105,7 +106,7 @@ func (r *Recv) layer(spatial, temporal uint8) *counter {
 // Bitrate returns the bits per second of all layers.
 func (r *Recv) Bitrate(now time.Duration) (bitrate uint32) {
 	for i := range r.layers {
-		bitrate += r.layers[i].bitrate(now)
+		bitrate += uint32(r.layers[i].Rate(now))
 	}
 	return bitrate
 }
@@ -131,7 +132,7 @@ func (r *Recv) LayerBitrate(now time.Duration, spatial, temporal uint8) uint32 {
 	if spatial >= r.p.SpatialLayers || temporal >= r.p.TemporalLayers {
 		return 0
 	}
-	return r.layer(spatial, temporal).bitrate(now)
+	return uint32(r.layer(spatial, temporal).Rate(now))
 }
 
 // SpatialBitrate returns the bits per second of one spatial layer with all its

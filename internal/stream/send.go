@@ -4,6 +4,7 @@ import (
 	"math/bits"
 	"time"
 
+	"github.com/mafalda-sfu/mafalda/internal/rate"
 	"github.com/mafalda-sfu/mafalda/internal/rtx"
 	"github.com/mafalda-sfu/mafalda/internal/score"
 )
@@ -37,7 +38,7 @@ type Send struct {
 	traffic
 	seq       sequence
 	reference time.Duration // capture time of the newest timestamp
-	rate      counter
+	rate      rate.Counter
 	sent      rtx.Map
 	rtxSeq    uint16
 
@@ -61,7 +62,7 @@ func NewSend(now time.Duration, p Params, rtxSeq uint16) *Send {
 	}
 	s := &Send{
 		p:      p,
-		rate:   newCounter(p.window()),
+		rate:   rate.New(p.window()),
 		sent:   rtx.NewMap(age, p.ClockRate),
 		rtxSeq: rtxSeq,
 	}
@@ -99,7 +100,7 @@ func (s *Send) Accept(now time.Duration, o *Outgoing) bool {
 	s.packets++
 	if o.PayloadSize > 0 {
 		s.bytes += uint64(o.Size)
-		s.rate.add(now, o.Size)
+		s.rate.Update(now, o.Size)
 	}
 	return true
 }
@@ -183,7 +184,7 @@ func (s *Send) FractionLost() uint8 { return s.fraction }
 func (s *Send) LossPercentage() float64 { return float64(s.fraction) * 100 / 256 }
 
 // Bitrate returns the bits per second sent, retransmissions excepted.
-func (s *Send) Bitrate(now time.Duration) uint32 { return s.rate.bitrate(now) }
+func (s *Send) Bitrate(now time.Duration) uint32 { return uint32(s.rate.Rate(now)) }
 
 // MaxTimestamp returns the newest RTP timestamp; ok is false before the first
 // packet.

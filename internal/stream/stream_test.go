@@ -76,23 +76,10 @@ func TestCompactNTP(t *testing.T) {
 	assert.Zero(t, roundTrip(100, 90, 20), "negative")
 }
 
-func TestCounter(t *testing.T) {
-	c := newCounter(2500 * ms)
-	assert.Zero(t, c.bitrate(0))
-	for i := range 500 {
-		c.add(time.Duration(i)*20*ms, 100)
-	}
-	assert.InDelta(t, 40_000, c.bitrate(499*20*ms), 400)
-	assert.InDelta(t, 20_000, c.bitrate(499*20*ms+1250*ms), 400)
-	assert.Zero(t, c.bitrate(time.Minute))
-	c.add(time.Minute, 250)
-	assert.Equal(t, uint32(800), c.bitrate(time.Minute))
-}
-
 // TestMemory holds a Consumer's stream to its budget of 2 KiB, what it
 // remembers of packets excepted.
 func TestMemory(t *testing.T) {
-	size := unsafe.Sizeof(Send{}) + counterItems*unsafe.Sizeof(counterItem{})
+	size := unsafe.Sizeof(Send{})
 	assert.LessOrEqual(t, size, uintptr(2048))
 	t.Logf("Send: %d bytes", size)
 }
