@@ -44,13 +44,6 @@ type consumer struct {
 	producerIsPaused bool
 	silent           bool // closes without telling of its Producer
 	closed           bool
-	rrt              remoteTime
-}
-
-// remoteTime is what the peer's last receiver reference time said.
-type remoteTime struct {
-	ntp uint32 // compact; 0: none
-	at  int64  // ms
 }
 
 // ConsumeOptions are the options of [Machine.Consume].

@@ -49,11 +49,9 @@ func (m *Machine) releasePacket(pk *packet) {
 	m.freePackets = append(m.freePackets, pk)
 }
 
-// Behind each packet in its slot stands what was added to it on arrival, so
-// that it can be sent again byte by byte: SRTP must never see two packets with
-// one index (RFC 7714 §8.1).
-const trailer = 8
-
+// writeTrailer puts behind a packet in its slot what was added to it on
+// arrival, so that it can be sent again byte by byte: SRTP must never see two
+// different packets with one index (RFC 7714 §8.1).
 func writeTrailer(slot []byte, n int, sendTime, packetID uint32) {
 	binary.BigEndian.PutUint32(slot[n:], sendTime)
 	binary.BigEndian.PutUint32(slot[n+4:], packetID)

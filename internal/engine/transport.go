@@ -54,7 +54,6 @@ type transport struct {
 
 	reports  timer.Timer
 	feedback feedback
-	wideSeq  uint16 // of what we send
 
 	recv, sent       rate.Counter
 	recvRTP, sentRTP rate.Counter
