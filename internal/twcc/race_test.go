@@ -1,0 +1,5 @@
+//go:build race
+
+package twcc
+
+const race = true
