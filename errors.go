@@ -62,3 +62,8 @@ func (e *Error) Unwrap() error { return e.Err }
 func invalid(format string, args ...any) error {
 	return fmt.Errorf("%s: %w", fmt.Sprintf(format, args...), ErrInvalidArgument)
 }
+
+// invalidState returns an ErrInvalidState that says what is wrong.
+func invalidState(format string, args ...any) error {
+	return fmt.Errorf("%s: %w", fmt.Sprintf(format, args...), ErrInvalidState)
+}

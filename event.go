@@ -55,6 +55,23 @@ func (e *Event[T]) Emit(v T) {
 	}
 }
 
+// emitUnless is Emit until closed is set: a listener may close the object, and
+// then the remaining ones are not called.
+func (e *Event[T]) emitUnless(closed *atomic.Bool, v T) {
+	p := e.listeners.Load()
+	if p == nil {
+		return
+	}
+	for _, l := range *p {
+		if closed.Load() {
+			return
+		}
+		if !l.stopped.Load() {
+			l.f(v)
+		}
+	}
+}
+
 // Heard reports whether the event has a listener now. Implementations use it
 // to leave out work that nobody would see.
 func (e *Event[T]) Heard() bool {

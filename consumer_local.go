@@ -1,0 +1,213 @@
+package mafalda
+
+import (
+	"context"
+	"slices"
+
+	"github.com/mafalda-sfu/mafalda/internal/engine"
+)
+
+// A consumer is a [Consumer] of a worker.
+type consumer struct {
+	object
+	// Constant after the constructor.
+	t             *transport
+	p             *producer
+	rtpParameters RTPParameters
+
+	events   ConsumerEvents
+	observer ConsumerObserver
+
+	// Guarded by w.mu.
+	paused         bool
+	pauseSet       uint64 // stamp of what set paused
+	producerPaused bool
+	score          ConsumerScore // its list is never modified in place
+	seen           recency
+}
+
+var _ Consumer = (*consumer)(nil)
+
+func (c *consumer) initLocked(r *engine.ConsumeResult) {
+	c.paused, c.producerPaused = r.Paused, r.ProducerPaused
+	c.score = consumerScore(r.Score)
+}
+
+func (c *consumer) ProducerID() string           { return c.p.id }
+func (c *consumer) Kind() MediaKind              { return c.p.mediaKind }
+func (c *consumer) Type() ConsumerType           { return ConsumerTypeSimple }
+func (c *consumer) RTPParameters() RTPParameters { return c.rtpParameters.clone() }
+func (c *consumer) Events() *ConsumerEvents      { return &c.events }
+func (c *consumer) Observer() *ConsumerObserver  { return &c.observer }
+
+func (c *consumer) Paused() bool {
+	c.w.mu.Lock()
+	defer c.w.mu.Unlock()
+	return c.paused
+}
+
+func (c *consumer) ProducerPaused() bool {
+	c.w.mu.Lock()
+	defer c.w.mu.Unlock()
+	return c.producerPaused
+}
+
+func (c *consumer) Score() ConsumerScore {
+	c.w.mu.Lock()
+	defer c.w.mu.Unlock()
+	return c.score.clone()
+}
+
+func (s ConsumerScore) clone() ConsumerScore {
+	s.ProducerScores = slices.Clone(s.ProducerScores)
+	return s
+}
+
+func (c *consumer) Pause(ctx context.Context) error {
+	return c.setPaused(ctx, "Pause", true, (*engine.Machine).PauseConsumer)
+}
+
+func (c *consumer) Resume(ctx context.Context) error {
+	return c.setPaused(ctx, "Resume", false, (*engine.Machine).ResumeConsumer)
+}
+
+func (c *consumer) setPaused(ctx context.Context, op string, paused bool, f func(*engine.Machine, string) error) error {
+	stamp, notes, err := askNotes(ctx, &c.object, func(m *engine.Machine) (uint64, error) {
+		return c.w.stampOnLoop(), f(m, c.id)
+	})
+	if err != nil {
+		return c.fail(op, err)
+	}
+	c.w.mu.Lock()
+	flips := false
+	if stamp > c.pauseSet {
+		flips = c.paused != paused && !c.producerPaused
+		c.pauseSet, c.paused = stamp, paused
+	}
+	c.w.mu.Unlock()
+	switch {
+	case flips && paused:
+		c.observer.Pause.emitUnless(&c.closed, struct{}{})
+	case flips:
+		c.observer.Resume.emitUnless(&c.closed, struct{}{})
+	}
+	c.w.deliver(notes)
+	return nil
+}
+
+func (c *consumer) RequestKeyFrame(ctx context.Context) error {
+	_, err := ask(ctx, &c.object, "RequestKeyFrame", func(m *engine.Machine) (struct{}, error) {
+		return struct{}{}, m.RequestKeyFrame(c.id)
+	})
+	return err
+}
+
+func (c *consumer) EnableTraceEvent(ctx context.Context, types ...TraceEventType) error {
+	const op = "EnableTraceEvent"
+	if err := validateTraceEvents(types, consumerTraceEvents); err != nil {
+		return c.fail(op, err)
+	}
+	names := traceNames(types)
+	_, err := ask(ctx, &c.object, op, func(m *engine.Machine) (struct{}, error) {
+		return struct{}{}, m.TraceConsumer(c.id, names)
+	})
+	return err
+}
+
+func (c *consumer) Stats(ctx context.Context) ([]RTPStreamStats, error) {
+	s, err := ask(ctx, &c.object, "Stats", func(m *engine.Machine) (engine.ConsumerStats, error) {
+		return m.ConsumerStats(c.id)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return consumerStats(&s), nil
+}
+
+func (c *consumer) Dump(ctx context.Context) (ConsumerDump, error) {
+	d, err := ask(ctx, &c.object, "Dump", func(m *engine.Machine) (engine.ConsumerDump, error) {
+		return m.DumpConsumer(c.id)
+	})
+	if err != nil {
+		return ConsumerDump{}, err
+	}
+	return consumerDump(&d), nil
+}
+
+func (c *consumer) notify(n engine.Notification) {
+	switch b := n.Body.(type) {
+	case engine.ConsumerRTP:
+		c.events.RTP.emitUnless(&c.closed, b.Packet)
+	case engine.ConsumerProducerPause:
+		c.producerPause(n.Seq, true, &c.events.ProducerPause, &c.observer.Pause)
+	case engine.ConsumerProducerResume:
+		c.producerPause(n.Seq, false, &c.events.ProducerResume, &c.observer.Resume)
+	case engine.ConsumerScoreChange:
+		score := consumerScore(b.Score)
+		if c.apply(noteScore, n.Seq, func() { c.score = score }) {
+			c.events.Score.emitUnless(&c.closed, score.clone())
+			c.observer.Score.emitUnless(&c.closed, score.clone())
+		}
+	case engine.Trace:
+		e := traceEvent(&b.Event)
+		c.events.Trace.emitUnless(&c.closed, e)
+		c.observer.Trace.emitUnless(&c.closed, e)
+	}
+	// engine.ConsumerProducerClose is nothing new: whoever closed the Producer
+	// closed its Consumers here, before the engine did.
+}
+
+// producerPause takes the news that the Producer was paused or resumed.
+func (c *consumer) producerPause(seq uint64, paused bool, event, effect *Event[struct{}]) {
+	var flips, effective bool
+	if !c.apply(notePause, seq, func() {
+		flips, effective = c.producerPaused != paused, !c.paused
+		c.producerPaused = paused
+	}) || !flips {
+		return
+	}
+	event.emitUnless(&c.closed, struct{}{})
+	if effective {
+		effect.emitUnless(&c.closed, struct{}{})
+	}
+}
+
+// apply changes the state with f and reports true, unless the Consumer is
+// closed or has newer state of that kind.
+func (c *consumer) apply(k noteKind, seq uint64, f func()) bool {
+	c.w.mu.Lock()
+	defer c.w.mu.Unlock()
+	if c.Closed() || !c.seen.fresh(k, seq) {
+		return false
+	}
+	f()
+	return true
+}
+
+// closeLocked closes the Consumer.
+func (c *consumer) closeLocked(x *closing, cause *Event[struct{}]) {
+	if !x.begin(&c.life) {
+		return
+	}
+	c.w.dropLocked(c)
+	x.emit(cause)
+	x.emit(&c.observer.Close)
+	x.end(&c.object, func() {
+		c.t.consumers = remove(c.t.consumers, c)
+		c.p.consumers = remove(c.p.consumers, c)
+	})
+}
+
+func (c *consumer) Close() error {
+	var x closing
+	c.w.mu.Lock()
+	if c.Closed() {
+		c.w.mu.Unlock()
+		return nil
+	}
+	c.closeLocked(&x, nil)
+	c.w.mu.Unlock()
+	c.w.closeOnLoop(func(m *engine.Machine) error { return m.CloseConsumer(c.id) })
+	play(x.steps)
+	return nil
+}

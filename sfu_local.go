@@ -1,0 +1,128 @@
+package mafalda
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"github.com/mafalda-sfu/mafalda/internal/driver"
+	"github.com/mafalda-sfu/mafalda/internal/dtls"
+)
+
+// New returns an SFU whose Workers run in this process.
+func New() SFU { return newSFU() }
+
+// CreateWorker creates a Worker in this process, on an SFU that all callers
+// share. Zero or one settings may be given.
+func CreateWorker(settings ...WorkerSettings) (Worker, error) {
+	var s WorkerSettings
+	switch len(settings) {
+	case 0:
+	case 1:
+		s = settings[0]
+	default:
+		return nil, &Error{Op: "CreateWorker", Object: "SFU", Err: invalid("%d settings given", len(settings))}
+	}
+	return defaultSFU().CreateWorker(context.Background(), s)
+}
+
+var defaultSFU = sync.OnceValue(newSFU)
+
+// handshakes bounds the DTLS handshakes of the whole process.
+var handshakes = sync.OnceValue(func() *dtls.Limiter { return dtls.NewLimiter(0) })
+
+// An sfu is an [SFU] whose Workers run in this process.
+type sfu struct {
+	life
+	observer SFUObserver
+
+	mu      sync.Mutex
+	workers []*worker // guarded by mu; in order of creation, until they have ended
+}
+
+var _ SFU = (*sfu)(nil)
+
+func newSFU() *sfu {
+	s := new(sfu)
+	s.init()
+	s.born.come()
+	return s
+}
+
+func (s *sfu) Observer() *SFUObserver { return &s.observer }
+
+func (s *sfu) SupportedRTPCapabilities() RouterRTPCapabilities { return SupportedRTPCapabilities() }
+
+func (s *sfu) Workers() []Worker {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return open[Worker](s.workers)
+}
+
+func (s *sfu) CreateWorker(ctx context.Context, settings WorkerSettings) (Worker, error) {
+	w, err := s.createWorker(ctx, settings, nil)
+	if err != nil {
+		return nil, &Error{Op: "CreateWorker", Object: "SFU", Err: classified(err)}
+	}
+	return w, nil
+}
+
+// createWorker starts a Worker on d, nil for the driver of the system.
+func (s *sfu) createWorker(ctx context.Context, settings WorkerSettings, d driver.Driver) (*worker, error) {
+	if err := settings.validate(); err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if s.Closed() {
+		return nil, ErrClosed
+	}
+	w, err := startWorker(s, settings, d)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	if s.Closed() {
+		s.mu.Unlock()
+		w.born.come()
+		_ = w.Close() // always nil
+		return nil, ErrClosed
+	}
+	if !w.Closed() { // it may have died already
+		s.workers = append(s.workers, w)
+	}
+	s.mu.Unlock()
+	s.observer.NewWorker.Emit(w)
+	w.born.come()
+	return w, nil
+}
+
+func (s *sfu) forget(w *worker) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.workers = remove(s.workers, w)
+}
+
+func (s *sfu) Close() error {
+	s.mu.Lock()
+	if s.closed.Swap(true) {
+		s.mu.Unlock()
+		return nil
+	}
+	workers := slices.Clone(s.workers)
+	s.mu.Unlock()
+	var c closing
+	for _, w := range workers {
+		w.mu.Lock()
+		w.closeLocked(&c, nil)
+		w.mu.Unlock()
+	}
+	for _, w := range workers {
+		w.engine.Close()
+	}
+	c.emit(&s.observer.Close)
+	c.do(s.ended.come)
+	play(c.steps)
+	return nil
+}

@@ -1,0 +1,325 @@
+package mafalda
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"fmt"
+
+	"github.com/mafalda-sfu/mafalda/internal/engine"
+)
+
+// A transportPart is what one kind of Transport adds to the common part.
+type transportPart interface {
+	target
+	// initLocked takes over what the engine says of the new Transport.
+	initLocked(d *engine.TransportDump)
+	// closeStateLocked brings the getters to their state after closing.
+	closeStateLocked()
+}
+
+// A transport is what the kinds of [Transport] of a worker have in common.
+type transport struct {
+	object
+	// Constant after the constructor.
+	r    *router
+	typ  TransportType
+	part transportPart
+	self Transport // the same as part
+
+	server *webRTCServer // whose ports it uses, or nil; constant
+
+	events   TransportEvents
+	observer TransportObserver
+
+	// Guarded by w.mu.
+	producers []*producer // in order of creation, until they have ended
+	consumers []*consumer // in order of creation, until they have ended
+	cname     string      // of all Producers; empty before the first
+	nextMID   int         // of the next Consumer that is given none
+	seen      recency
+}
+
+func (t *transport) init(r *router, kind string, typ TransportType, data any) {
+	t.object.init(r.w, kind, newID(), data)
+	t.r, t.typ = r, typ
+}
+
+func (t *transport) Type() TransportType          { return t.typ }
+func (t *transport) Events() *TransportEvents     { return &t.events }
+func (t *transport) Observer() *TransportObserver { return &t.observer }
+
+func (t *transport) Producers() []Producer {
+	t.w.mu.Lock()
+	defer t.w.mu.Unlock()
+	return open[Producer](t.producers)
+}
+
+func (t *transport) Consumers() []Consumer {
+	t.w.mu.Lock()
+	defer t.w.mu.Unlock()
+	return open[Consumer](t.consumers)
+}
+
+func (t *transport) Produce(ctx context.Context, o ProducerOptions) (Producer, error) {
+	const op = "Produce"
+	p, err := t.newProducer(&o)
+	if err != nil {
+		return nil, t.fail(op, err)
+	}
+	w := t.w
+	if err := w.add(&t.object, p); err != nil {
+		return nil, t.fail(op, err)
+	}
+	e := engine.ProduceOptions{
+		ID:                   p.id,
+		Kind:                 engineKind(o.Kind),
+		RTPParameters:        engineRTPParameters(&p.rtpParameters),
+		RTPMapping:           engineRTPMapping(&p.mapping),
+		Paused:               o.Paused,
+		KeyFrameRequestDelay: o.KeyFrameRequestDelay,
+		AddPacketID:          o.EnableMediasoupPacketIDHeaderExtension,
+	}
+	_, notes, err := askNotes(ctx, &t.object, func(m *engine.Machine) (struct{}, error) {
+		return struct{}{}, m.Produce(t.id, e)
+	})
+	if err != nil {
+		w.drop(p)
+		return nil, t.fail(op, err)
+	}
+	w.mu.Lock()
+	if err := t.openError(); err != nil { // and the producer with it, in the engine
+		w.mu.Unlock()
+		w.drop(p)
+		return nil, t.fail(op, err)
+	}
+	t.producers = append(t.producers, p)
+	t.r.producers[p.id] = p
+	w.mu.Unlock()
+	t.observer.NewProducer.Emit(p)
+	p.born.come()
+	w.deliver(notes)
+	return p, nil
+}
+
+// newProducer validates o and negotiates with the router.
+func (t *transport) newProducer(o *ProducerOptions) (*producer, error) {
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	params, err := ValidateAndNormalizeRTPParameters(o.RTPParameters)
+	if err != nil {
+		return nil, err
+	}
+	if len(params.Encodings) == 0 {
+		params.Encodings = []RTPEncodingParameters{{}}
+	}
+	params.RTCP.CNAME = t.producerCNAME(params.RTCP.CNAME)
+	caps := t.r.capabilities()
+	params, mapping, err := ProducerRTPParametersMapping(params, caps)
+	if err != nil {
+		return nil, err
+	}
+	consumable, err := ConsumableRTPParameters(o.Kind, params, caps, mapping)
+	if err != nil {
+		return nil, err
+	}
+	p := &producer{
+		t:             t,
+		mediaKind:     o.Kind,
+		rtpParameters: params,
+		mapping:       mapping,
+		consumable:    consumable,
+		paused:        o.Paused,
+	}
+	p.init(t.w, "Producer", cmp.Or(o.ID, newID()), o.AppData)
+	return p, nil
+}
+
+// producerCNAME returns the CNAME of all Producers of t: the first that one of
+// them gives, unless one was needed before.
+func (t *transport) producerCNAME(given string) string {
+	t.w.mu.Lock()
+	defer t.w.mu.Unlock()
+	if t.cname == "" {
+		t.cname = cmp.Or(given, rand.Text()[:8])
+	}
+	return t.cname
+}
+
+func (t *transport) Consume(ctx context.Context, o ConsumerOptions) (Consumer, error) {
+	const op = "Consume"
+	if err := o.validate(); err != nil {
+		return nil, t.fail(op, err)
+	}
+	caps, err := ValidateAndNormalizeRTPCapabilities(o.RTPCapabilities)
+	if err != nil {
+		return nil, t.fail(op, err)
+	}
+	if err := t.openError(); err != nil {
+		return nil, t.fail(op, err)
+	}
+	p := t.r.producer(o.ProducerID)
+	if p == nil {
+		return nil, t.failArgument(op, unknownProducer(o.ProducerID))
+	}
+	params, err := ConsumerRTPParameters(ConsumerRTPParametersOptions{
+		ConsumableRTPParameters: p.consumable,
+		RemoteRTPCapabilities:   caps,
+		EnableRTX:               o.enableRTX(p.mediaKind),
+	})
+	if err != nil {
+		return nil, t.fail(op, err)
+	}
+	params.MID = cmp.Or(o.MID, t.autoMID(o.MID == ""))
+	c := &consumer{t: t, p: p, rtpParameters: params}
+	c.init(t.w, "Consumer", newID(), o.AppData)
+	w := t.w
+	if err := w.add(&t.object, c); err != nil {
+		return nil, t.fail(op, err)
+	}
+	e := engine.ConsumeOptions{
+		ID:                  c.id,
+		ProducerID:          p.id,
+		RTPParameters:       engineRTPParameters(&params),
+		ConsumableEncodings: engineEncodings(p.consumable.Encodings),
+		Paused:              o.Paused,
+		IgnoreDTX:           o.IgnoreDTX,
+	}
+	r, notes, err := askNotes(ctx, &t.object, func(m *engine.Machine) (engine.ConsumeResult, error) {
+		return m.Consume(t.id, e)
+	})
+	if err != nil {
+		w.drop(c)
+		return nil, t.failArgument(op, err)
+	}
+	w.mu.Lock()
+	err = t.openError()
+	if err == nil && p.Closed() {
+		err = unknownProducer(p.id)
+	}
+	if err != nil { // and the consumer with its parent or Producer, in the engine
+		w.mu.Unlock()
+		w.drop(c)
+		return nil, t.failArgument(op, err)
+	}
+	c.initLocked(&r)
+	t.consumers = append(t.consumers, c)
+	p.consumers = append(p.consumers, c)
+	w.mu.Unlock()
+	t.observer.NewConsumer.Emit(c)
+	c.born.come()
+	w.deliver(notes)
+	return c, nil
+}
+
+func unknownProducer(id string) error { return fmt.Errorf("Producer %q: %w", id, ErrNotFound) }
+
+// lastAutoMID is where the MIDs that a transport gives begin again.
+const lastAutoMID = 99_999_999
+
+// autoMID returns the next MID, or "" when none is wanted.
+func (t *transport) autoMID(wanted bool) string {
+	if !wanted {
+		return ""
+	}
+	t.w.mu.Lock()
+	defer t.w.mu.Unlock()
+	mid := t.nextMID
+	if t.nextMID++; mid == lastAutoMID {
+		t.nextMID = 0
+	}
+	return fmt.Sprint(mid)
+}
+
+func (t *transport) SetMaxIncomingBitrate(ctx context.Context, bitrate int) error {
+	const op = "SetMaxIncomingBitrate"
+	if bitrate < 0 {
+		return t.fail(op, invalid("bitrate %d", bitrate))
+	}
+	_, err := ask(ctx, &t.object, op, func(m *engine.Machine) (struct{}, error) {
+		return struct{}{}, m.SetMaxIncomingBitrate(t.id, uint64(bitrate))
+	})
+	return err
+}
+
+func (t *transport) Stats(ctx context.Context) ([]TransportStats, error) {
+	s, err := ask(ctx, &t.object, "Stats", func(m *engine.Machine) (engine.TransportStats, error) {
+		return m.TransportStats(t.id)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return []TransportStats{transportStats(&s)}, nil
+}
+
+func (t *transport) Dump(ctx context.Context) (TransportDump, error) {
+	d, err := ask(ctx, &t.object, "Dump", func(m *engine.Machine) (engine.TransportDump, error) {
+		return m.DumpTransport(t.id)
+	})
+	if err != nil {
+		return TransportDump{}, err
+	}
+	return transportDump(&d), nil
+}
+
+// closeLocked closes the transport with its Producers and Consumers.
+func (t *transport) closeLocked(c *closing, cause *Event[struct{}]) {
+	if !c.begin(&t.life) {
+		return
+	}
+	t.part.closeStateLocked()
+	for _, p := range t.producers {
+		p.closeLocked(c, &p.events.TransportClose)
+	}
+	for _, x := range t.consumers {
+		x.closeLocked(c, &x.events.TransportClose)
+	}
+	t.w.dropLocked(t.part)
+	c.emit(cause)
+	unhandled := func() {
+		if t.server != nil {
+			t.server.observer.WebRTCTransportUnhandled.Emit(t.part.(*webRTCTransport))
+		}
+	}
+	if cause == &t.events.ListenServerClose {
+		c.emit(&t.observer.Close)
+		c.do(unhandled)
+	} else {
+		c.do(unhandled)
+		c.emit(&t.observer.Close)
+	}
+	c.end(&t.object, func() {
+		t.r.transports = remove(t.r.transports, t)
+		if t.server != nil {
+			t.server.transports = remove(t.server.transports, t.part.(*webRTCTransport))
+		}
+	})
+}
+
+func (t *transport) Close() error {
+	var c closing
+	t.w.mu.Lock()
+	if t.Closed() {
+		t.w.mu.Unlock()
+		return nil
+	}
+	t.closeLocked(&c, nil)
+	c.orphansLocked()
+	t.w.mu.Unlock()
+	t.w.closeOnLoop(func(m *engine.Machine) error { return m.CloseTransport(t.id) })
+	play(c.steps)
+	return nil
+}
+
+// orphansLocked closes the Consumers that the closed Producers have on
+// transports which stay open.
+func (c *closing) orphansLocked() {
+	for _, p := range c.producers {
+		for _, x := range p.consumers {
+			if !x.Closed() {
+				x.closeLocked(c, &x.events.ProducerClose)
+			}
+		}
+	}
+}

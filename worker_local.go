@@ -1,0 +1,341 @@
+package mafalda
+
+import (
+	"context"
+	"os"
+	"sync"
+
+	"github.com/mafalda-sfu/mafalda/internal/driver"
+	"github.com/mafalda-sfu/mafalda/internal/dtls"
+	"github.com/mafalda-sfu/mafalda/internal/engine"
+)
+
+// A worker is a [Worker] whose loop runs in this process.
+type worker struct {
+	object
+	// Constant after startWorker.
+	sfu    *sfu
+	engine *engine.Worker
+	filter *logFilter
+
+	events   WorkerEvents
+	observer WorkerObserver
+
+	mu      sync.Mutex        // of the Worker and everything below it
+	died    bool              // guarded by mu
+	servers []*webRTCServer   // guarded by mu; in order of creation, until they have ended
+	routers []*router         // guarded by mu; in order of creation, until they have ended
+	targets map[string]target // guarded by mu; by id, from before its creation until it is closed
+
+	stamps uint64 // owned by the loop
+}
+
+var (
+	_ Worker       = (*worker)(nil)
+	_ LoadReporter = (*worker)(nil)
+)
+
+// startWorker starts a Worker on d, nil for the driver of the system. It is not
+// born yet.
+func startWorker(s *sfu, settings WorkerSettings, d driver.Driver) (*worker, error) {
+	certificate, err := certificateOf(&settings)
+	if err != nil {
+		return nil, err
+	}
+	w := &worker{sfu: s, targets: map[string]target{}}
+	w.init(w, "Worker", newID(), settings.AppData)
+	logger, filter := newWorkerLogger(&settings)
+	w.filter = filter
+	first, last := settings.portRange()
+	e, err := engine.Start(engine.Config{
+		Driver:      d,
+		Certificate: certificate,
+		Limiter:     handshakes(),
+		RTCMinPort:  first,
+		RTCMaxPort:  last,
+		Notify:      w.notify,
+		Died:        w.die,
+		Logger:      logger,
+	})
+	if err != nil {
+		return nil, err
+	}
+	w.engine = e
+	return w, nil
+}
+
+// certificateOf returns the DTLS certificate that the settings name, or a new one.
+func certificateOf(s *WorkerSettings) (*dtls.Certificate, error) {
+	if s.DTLSCertificateFile == "" {
+		return dtls.Generate(nil)
+	}
+	cert, err := os.ReadFile(s.DTLSCertificateFile)
+	if err != nil {
+		return nil, invalid("DTLS certificate: %v", err)
+	}
+	key, err := os.ReadFile(s.DTLSPrivateKeyFile)
+	if err != nil {
+		return nil, invalid("DTLS private key: %v", err)
+	}
+	c, err := dtls.Load(cert, key)
+	if err != nil {
+		return nil, invalid("%v", err)
+	}
+	return c, nil
+}
+
+func (w *worker) PID() int                  { return os.Getpid() }
+func (w *worker) Events() *WorkerEvents     { return &w.events }
+func (w *worker) Observer() *WorkerObserver { return &w.observer }
+
+func (w *worker) Died() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.died
+}
+
+func (w *worker) WebRTCServers() []WebRTCServer {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return open[WebRTCServer](w.servers)
+}
+
+func (w *worker) Routers() []Router {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return open[Router](w.routers)
+}
+
+func (w *worker) CreateWebRTCServer(ctx context.Context, o WebRTCServerOptions) (WebRTCServer, error) {
+	const op = "CreateWebRTCServer"
+	if err := o.validate(); err != nil {
+		return nil, w.fail(op, err)
+	}
+	s := newWebRTCServer(w, o.AppData)
+	infos := engineListenInfos(o.ListenInfos)
+	_, err := ask(ctx, &w.object, op, func(m *engine.Machine) (struct{}, error) {
+		return struct{}{}, m.CreateWebRTCServer(s.id, infos)
+	})
+	if err != nil {
+		return nil, err
+	}
+	w.mu.Lock()
+	if w.Closed() { // and with it the server, in the engine
+		w.mu.Unlock()
+		return nil, w.fail(op, ErrWorkerClosed)
+	}
+	w.servers = append(w.servers, s)
+	w.mu.Unlock()
+	w.observer.NewWebRTCServer.Emit(s)
+	s.born.come()
+	return s, nil
+}
+
+func (w *worker) CreateRouter(ctx context.Context, o RouterOptions) (Router, error) {
+	const op = "CreateRouter"
+	caps, err := GenerateRouterRTPCapabilities(o.MediaCodecs)
+	if err != nil {
+		return nil, w.fail(op, err)
+	}
+	r := newRouter(w, caps, o.AppData)
+	_, err = ask(ctx, &w.object, op, func(m *engine.Machine) (struct{}, error) {
+		return struct{}{}, m.CreateRouter(r.id)
+	})
+	if err != nil {
+		return nil, err
+	}
+	w.mu.Lock()
+	if w.Closed() { // and with it the router, in the engine
+		w.mu.Unlock()
+		return nil, w.fail(op, ErrWorkerClosed)
+	}
+	w.routers = append(w.routers, r)
+	w.mu.Unlock()
+	w.observer.NewRouter.Emit(r)
+	r.born.come()
+	return r, nil
+}
+
+func (w *worker) UpdateSettings(ctx context.Context, s WorkerUpdateableSettings) error {
+	const op = "UpdateSettings"
+	err := s.validate()
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err == nil {
+		err = w.openError()
+	}
+	if err != nil {
+		return w.fail(op, err)
+	}
+	w.filter.set(s.LogLevel, s.LogTags)
+	return nil
+}
+
+func (w *worker) Dump(ctx context.Context) (WorkerDump, error) {
+	d, err := ask(ctx, &w.object, "Dump", (*engine.Machine).Dump)
+	if err != nil {
+		return WorkerDump{}, err
+	}
+	return WorkerDump{
+		PID:             w.PID(),
+		WebRTCServerIDs: listed(d.WebRTCServerIDs),
+		RouterIDs:       listed(d.RouterIDs),
+		MessageHandlers: WorkerMessageHandlers{
+			RequestHandlers:      listed(d.RequestHandlers),
+			NotificationHandlers: listed(d.NotificationHandlers),
+		},
+	}, nil
+}
+
+func (w *worker) ResourceUsage(ctx context.Context) (WorkerResourceUsage, error) {
+	u, err := ask(ctx, &w.object, "ResourceUsage", (*engine.Machine).Usage)
+	if err != nil {
+		return WorkerResourceUsage{}, err
+	}
+	return WorkerResourceUsage{
+		Utime:   uint64(u.User.Milliseconds()),
+		Stime:   uint64(u.System.Milliseconds()),
+		Maxrss:  u.MaxRSS,
+		Minflt:  u.MinorFaults,
+		Majflt:  u.MajorFaults,
+		Inblock: u.InBlock,
+		Oublock: u.OutBlock,
+		Nvcsw:   u.VoluntaryCS,
+		Nivcsw:  u.InvoluntaryCS,
+	}, nil
+}
+
+// Load implements [LoadReporter].
+func (w *worker) Load(ctx context.Context) (Load, error) {
+	l, err := ask(ctx, &w.object, "Load", (*engine.Machine).Load)
+	if err != nil {
+		return Load{}, err
+	}
+	return Load(l), nil
+}
+
+// stampOnLoop numbers calls in the order in which the loop ran them, so
+// that two goroutines agree on whose result is the latest.
+func (w *worker) stampOnLoop() uint64 {
+	w.stamps++
+	return w.stamps
+}
+
+// add makes t known as the target of notifications, which wait until it is
+// born. Errors: those of parent when closed, [ErrInvalidState] when the id is
+// in use.
+func (w *worker) add(parent *object, t target) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := parent.openError(); err != nil {
+		return err
+	}
+	id := t.base().id
+	if _, ok := w.targets[id]; ok {
+		return invalidState("id %q is in use", id)
+	}
+	w.targets[id] = t
+	return nil
+}
+
+// drop undoes add for a t that was never born.
+func (w *worker) drop(t target) {
+	w.mu.Lock()
+	w.dropLocked(t)
+	w.mu.Unlock()
+	t.base().born.come()
+}
+
+func (w *worker) dropLocked(t target) {
+	if id := t.base().id; w.targets[id] == t {
+		delete(w.targets, id)
+	}
+}
+
+func (w *worker) target(id string) target {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.targets[id]
+}
+
+// deliver emits what an operation caused. What is for an object whose birth
+// event is being emitted comes after it, on the goroutine that emits it.
+func (w *worker) deliver(notes []engine.Notification) {
+	for _, n := range notes {
+		t := w.target(n.Target)
+		if t == nil {
+			continue
+		}
+		if t.base().born.then(func() { t.notify(n) }) {
+			t.notify(n)
+		}
+	}
+}
+
+// notify emits what the network caused. It runs on the notifier goroutine of
+// the engine, and has it wait for the birth of the object: what comes meanwhile
+// is bounded in the engine.
+func (w *worker) notify(n engine.Notification) {
+	t := w.target(n.Target)
+	if t == nil {
+		return
+	}
+	<-t.base().born.ch
+	t.notify(n)
+}
+
+// closeLocked closes everything; cause is an event to emit before Close, or nil.
+func (w *worker) closeLocked(c *closing, cause func()) {
+	if !c.begin(&w.life) {
+		return
+	}
+	for _, r := range w.routers {
+		r.closeLocked(c, &r.events.WorkerClose)
+	}
+	for _, s := range w.servers {
+		s.closeLocked(c, &s.events.WorkerClose)
+	}
+	if cause != nil {
+		c.do(cause)
+	}
+	c.emit(&w.observer.Close)
+	c.do(func() { w.sfu.forget(w) })
+	c.end(&w.object, func() {})
+}
+
+func (w *worker) Close() error {
+	var c closing
+	w.mu.Lock()
+	if w.Closed() {
+		w.mu.Unlock()
+		return nil
+	}
+	w.closeLocked(&c, nil)
+	w.mu.Unlock()
+	w.engine.Close()
+	play(c.steps)
+	return nil
+}
+
+// die is told by the engine that the loop has ended by itself.
+func (w *worker) die(err error) {
+	var c closing
+	w.mu.Lock()
+	if w.Closed() {
+		w.mu.Unlock()
+		return
+	}
+	w.died = true
+	w.closeLocked(&c, func() { w.events.Died.Emit(err) })
+	w.mu.Unlock()
+	play(c.steps)
+}
+
+// closeOnLoop lets the engine close something. A loop that is gone has closed
+// it already.
+func (w *worker) closeOnLoop(f func(*engine.Machine) error) {
+	// The error is that the Worker, or a parent, was faster. What the operation
+	// caused is known here, and part of the closing.
+	_, _ = engine.Run(context.Background(), w.engine, f)
+}
