@@ -318,6 +318,7 @@ func TestRuns(t *testing.T) {
 				if onEpoll {
 					require.Equal(t, c.messages, r.Stats().Messages)
 					require.Zero(t, r.Stats().GSORefused)
+					require.Equal(t, gro && r.Stats().GSOMessages > 0, r.Stats().GRORuns > 0)
 				}
 			}
 		})

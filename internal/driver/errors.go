@@ -10,6 +10,12 @@ var (
 	errClosed = net.ErrClosed
 )
 
+// Errors of this system for drivers that do without its sockets.
+var (
+	ErrAddrInUse        = addrInUse[0]
+	ErrAddrNotAvailable = addrNotAvailable[0]
+)
+
 // IsAddrInUse reports whether err says that another socket holds the port.
 func IsAddrInUse(err error) bool { return isOneOf(err, addrInUse[:]) }
 
