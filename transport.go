@@ -50,7 +50,8 @@ type ListenInfo struct {
 	// Flags are options of the socket.
 	Flags SocketFlags
 	// SendBufferSize and RecvBufferSize are sizes of the socket's buffers in
-	// bytes. 0 means what the system gives.
+	// bytes. 0 means 1 MiB for UDP, 4 MiB on a
+	// WebRTCServer, and what the system gives for TCP.
 	SendBufferSize, RecvBufferSize int
 }
 

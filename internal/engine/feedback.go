@@ -76,7 +76,7 @@ func (f *feedback) choose(p *producer) {
 }
 
 func (f *feedback) start() {
-	if f.mode == feedbackTransportCC {
+	if f.mode == feedbackTransportCC && !f.t.direct {
 		f.t.m.wheel.Set(&f.timer, f.t.m.now+feedbackInterval)
 	}
 }

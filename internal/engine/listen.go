@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"net/netip"
 
 	"github.com/mafalda-sfu/mafalda/internal/driver"
@@ -33,13 +34,16 @@ type ListenInfo struct {
 	PortMin, PortMax uint16 // both 0: the range of the Worker
 	IPv6Only         bool
 	UDPReusePort     bool
-	SendBufferSize   int // bytes; 0: [defaultBuffer] for UDP
+	SendBufferSize   int // bytes; 0: the engine's choice
 	RecvBufferSize   int
 }
 
-// defaultBuffer is what the kernel may queue for one UDP socket. Its own
-// default holds some 90 video packets, less than one burst of key frames.
-const defaultBuffer = 1 << 20
+// What the kernel may queue for one UDP socket. Its own default holds some 90
+// video packets, less than one burst of key frames.
+const (
+	defaultBuffer = 1 << 20
+	sharedBuffer  = 4 << 20
+)
 
 // A listener is one bound UDP socket or one listening TCP socket.
 type listener struct {
@@ -79,8 +83,9 @@ func (l *listener) close() {
 	}
 }
 
-// listen binds what info says (media-plane §1.5).
-func (m *Machine) listen(info ListenInfo, owner socketOwner) (*listener, error) {
+// listen binds what info says (media-plane §1.5). A shared port is one of many
+// peers, where it pays to take runs of datagrams at once.
+func (m *Machine) listen(info ListenInfo, owner socketOwner, shared bool) (*listener, error) {
 	if !info.IP.IsValid() {
 		return nil, invalid("listen info without IP")
 	}
@@ -92,7 +97,7 @@ func (m *Machine) listen(info ListenInfo, owner socketOwner) (*listener, error) 
 	}
 	info.IP = info.IP.Unmap()
 	l := &listener{info: info, m: m}
-	bind := func(p uint16) error { return l.bind(p, owner) }
+	bind := func(p uint16) error { return l.bind(p, owner, shared) }
 	low, high := info.PortMin, info.PortMax
 	switch {
 	case low != 0 && high != 0:
@@ -112,7 +117,7 @@ func (m *Machine) listen(info ListenInfo, owner socketOwner) (*listener, error) 
 	return l, nil
 }
 
-func (l *listener) bind(p uint16, owner socketOwner) (err error) {
+func (l *listener) bind(p uint16, owner socketOwner, shared bool) (err error) {
 	i := l.info
 	addr := netip.AddrPortFrom(i.IP, p)
 	if i.Protocol == TCP {
@@ -124,15 +129,15 @@ func (l *listener) bind(p uint16, owner socketOwner) (err error) {
 		}
 		return err
 	}
-	if i.SendBufferSize == 0 {
-		i.SendBufferSize = defaultBuffer
+	size := defaultBuffer
+	if shared {
+		size = sharedBuffer
 	}
-	if i.RecvBufferSize == 0 {
-		i.RecvBufferSize = defaultBuffer
-	}
+	i.SendBufferSize = cmp.Or(i.SendBufferSize, size)
+	i.RecvBufferSize = cmp.Or(i.RecvBufferSize, size)
 	l.udp, err = l.m.drv.ListenUDP(driver.UDPConfig{
 		Addr: addr, IPv6Only: i.IPv6Only, ReusePort: i.UDPReusePort,
-		SendBuffer: i.SendBufferSize, RecvBuffer: i.RecvBufferSize,
+		SendBuffer: i.SendBufferSize, RecvBuffer: i.RecvBufferSize, GRO: shared,
 	})
 	if err == nil {
 		l.udp.SetOwner(owner)
@@ -148,10 +153,10 @@ func closeAll(listeners []*listener) {
 }
 
 // listenAll binds each info; when one fails, none stays bound.
-func (m *Machine) listenAll(infos []ListenInfo, owner socketOwner) ([]*listener, error) {
+func (m *Machine) listenAll(infos []ListenInfo, owner socketOwner, shared bool) ([]*listener, error) {
 	var bound []*listener
 	for _, info := range infos {
-		l, err := m.listen(info, owner)
+		l, err := m.listen(info, owner, shared)
 		if err != nil {
 			closeAll(bound)
 			return nil, err

@@ -69,7 +69,7 @@ func (m *Machine) CreatePlainTransport(routerID string, o PlainTransportOptions)
 	if o.RTCPListenInfo != nil {
 		infos = append(infos, *o.RTCPListenInfo)
 	}
-	bound, err := m.listenAll(infos, p)
+	bound, err := m.listenAll(infos, p, false)
 	if err != nil {
 		return TransportDump{}, err
 	}

@@ -91,7 +91,7 @@ func (m *Machine) CreateWebRTCTransport(routerID string, o WebRTCTransportOption
 		}
 		w.addCandidates(w.server.listeners, &o)
 	} else {
-		l, err := m.listenAll(o.ListenInfos, w)
+		l, err := m.listenAll(o.ListenInfos, w, false)
 		if err != nil {
 			return TransportDump{}, err
 		}

@@ -38,7 +38,7 @@ func (m *Machine) CreateWebRTCServer(id string, infos []ListenInfo) error {
 		tuples: map[ice.Tuple]*webRTCTransport{},
 	}
 	s.conns.init(m, func(tuple ice.Tuple) bool { return s.tuples[tuple] != nil })
-	l, err := m.listenAll(infos, s)
+	l, err := m.listenAll(infos, s, true)
 	if err != nil {
 		return err
 	}

@@ -42,7 +42,7 @@ type Worker struct {
 	out  *outbox
 	done chan struct{} // closed by the loop, as the last thing
 
-	died atomic.Pointer[PanicError]
+	calls []func(*Machine) // owned by the loop; taken from queue, not begun
 
 	mu     sync.Mutex
 	queue  []func(*Machine) // guarded by mu
@@ -77,14 +77,19 @@ func Start(cfg Config) (*Worker, error) {
 // Close ends the loop and waits until every port is free. It does not wait for
 // Notify. Only the first call has an effect.
 func (w *Worker) Close() {
-	w.post(func(m *Machine) { m.stopped = true })
+	w.post(func(m *Machine) {
+		if m != nil {
+			m.stopped = true
+		}
+	})
 	<-w.done
 }
 
 // Done returns a channel that is closed when the loop has ended.
 func (w *Worker) Done() <-chan struct{} { return w.done }
 
-// post runs f on the loop. It reports false when the loop has ended: f won't run.
+// post runs f on the loop. When the loop ends before, f gets nil instead; when
+// it has ended already, post reports false and f won't run.
 func (w *Worker) post(f func(*Machine)) bool {
 	w.mu.Lock()
 	if w.closed {
@@ -112,15 +117,15 @@ func (w *Worker) run(m *Machine) {
 	defer w.end(m)
 	m.load.start()
 	m.stale = true
-	var calls, spare []func(*Machine)
+	var batch []func(*Machine)
 	for {
 		m.tick()
-		calls = w.take(spare)
-		for i, f := range calls {
+		batch = w.take(batch)
+		for i, f := range batch {
+			w.calls = batch[i+1:]
+			batch[i] = nil
 			f(m)
-			calls[i] = nil
 		}
-		spare = calls
 		if m.stopped {
 			return
 		}
@@ -130,7 +135,7 @@ func (w *Worker) run(m *Machine) {
 		end := w.drv.Now()
 		m.turnEnds(end)
 		timeout := m.timeout(end)
-		if len(calls) > 0 {
+		if len(batch) > 0 {
 			timeout = 0
 		}
 		m.stale = true
@@ -148,7 +153,6 @@ func (w *Worker) end(m *Machine) {
 		if why, ok = v.(*PanicError); !ok {
 			why = &PanicError{Value: v, Stack: debug.Stack()}
 		}
-		w.died.Store(why)
 	}
 	w.mu.Lock()
 	w.closed = true
@@ -158,7 +162,7 @@ func (w *Worker) end(m *Machine) {
 	m.release()
 	w.drv.Close()
 	m.stopped = true
-	for _, f := range queue {
+	for _, f := range append(w.calls, queue...) {
 		f(nil)
 	}
 	w.out.close(func() {
