@@ -56,6 +56,7 @@ type Machine struct {
 	again       outgoing // of a retransmission
 	reports     reports
 	scratch     []byte // for packets that don't go straight to a socket
+	plain       []byte // for RTCP that was decrypted; what answers it goes to scratch
 	compound    []byte // for RTCP that we build
 
 	seq      uint64
@@ -105,6 +106,7 @@ func newMachine(cfg Config, post func(func(*Machine)) bool) *Machine {
 		producers:  map[string]*producer{},
 		consumers:  map[string]*consumer{},
 		scratch:    make([]byte, maxPacket+256),
+		plain:      make([]byte, maxPacket),
 		compound:   make([]byte, 0, 2*maxRTCP),
 		packetID:   rand.Uint32() >> 1,
 	}

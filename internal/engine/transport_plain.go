@@ -235,7 +235,7 @@ func (p *plainTransport) receiveUDP(s driver.UDPSocket, from netip.AddrPort, dat
 	plain := data
 	if t.rx != nil {
 		var err error
-		if plain, err = t.rx.UnprotectRTCP(m.scratch[:0], data); err != nil {
+		if plain, err = t.rx.UnprotectRTCP(m.plain[:0], data); err != nil {
 			m.count.DropSRTP++
 			return
 		}

@@ -227,7 +227,7 @@ func (w *webRTCTransport) receive(tuple ice.Tuple, s driver.UDPSocket, c driver.
 		if !w.mayReceive(tuple) {
 			return
 		}
-		plain, err := t.rx.UnprotectRTCP(m.scratch[:0], data)
+		plain, err := t.rx.UnprotectRTCP(m.plain[:0], data)
 		if err != nil {
 			m.count.DropSRTP++
 			return
