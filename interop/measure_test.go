@@ -1,0 +1,170 @@
+package interop
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/mafalda-sfu/mafalda"
+)
+
+// browserStats are the statistics of a sender or receiver in the browser, as
+// far as the tests look at them.
+type browserStats struct {
+	Outbound struct {
+		Timestamp                float64
+		FramesSent, FrameWidth   int
+		PacketsSent              int
+		RetransmittedPacketsSent int
+		NACKCount, PLICount      int
+		QualityLimitationReason  string
+	} `json:"outbound-rtp"`
+	Inbound struct {
+		Timestamp                                       float64
+		FramesReceived, FramesDecoded, KeyFramesDecoded int
+		FramesDropped, FreezeCount                      int
+		TotalFreezesDuration                            float64
+		PacketsReceived, PacketsLost                    int
+		RetransmittedPacketsReceived                    int
+		NACKCount, PLICount                             int
+		TotalAudioEnergy                                float64
+		DecoderImplementation                           string
+	} `json:"inbound-rtp"`
+}
+
+func (p *page) stats(ctx context.Context, id string) (s browserStats, err error) {
+	err = p.do(ctx, "stats", map[string]any{"id": id}, &s)
+	return s, err
+}
+
+// until asks f every 100 ms until it says yes.
+func until(t testing.TB, ctx context.Context, what string, f func() (bool, error)) {
+	t.Helper()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	var last error
+	for {
+		ok, err := f()
+		if ok {
+			return
+		}
+		if err != nil && ctx.Err() == nil {
+			last = err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("waited in vain until %s: %v", what, last)
+		}
+	}
+}
+
+// untilDecoded waits until the consumer shows more frames than it had.
+func (c *client) untilDecoded(t testing.TB, ctx context.Context, consumer mafalda.Consumer) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
+	first := -1
+	until(t, ctx, "frames are decoded", func() (bool, error) {
+		s, err := c.stats(ctx, consumer.ID())
+		if err != nil {
+			return false, err
+		}
+		if first < 0 {
+			first = s.Inbound.FramesDecoded
+		}
+		if s.Inbound.FramesDecoded > first+3 {
+			return true, nil
+		}
+		return false, fmt.Errorf("%+v", s.Inbound)
+	})
+}
+
+// sight is what the sender sent and what the receiver saw in the same time.
+type sight struct {
+	sent, decoded float64 // frames per second
+	shown         float64
+	width, height int
+	samples       int // looks at the picture
+	different     int // of these
+	known         int // of these, with the sender's colour in its place
+	freezes       int
+	frozen        float64 // seconds
+	rtx, lost     int     // packets received again and lost
+	sender        browserStats
+	receiver      browserStats
+}
+
+func (s sight) String() string {
+	return fmt.Sprintf("%dx%d sent=%.1ffps received=%.1ffps (%.0f%%) shown=%.1ffps content=%d/%d freezes=%d lost=%d rtx=%d",
+		s.width, s.height, s.sent, s.decoded, 100*s.decoded/s.sent, s.shown, s.different, s.samples, s.freezes, s.lost, s.rtx)
+}
+
+// look watches for some time.
+func look(t testing.TB, ctx context.Context, from *client, p mafalda.Producer, to *client, c mafalda.Consumer, d time.Duration) (s sight) {
+	t.Helper()
+	both := func() (out, in browserStats) {
+		out, errOut := from.stats(ctx, p.ID())
+		in, errIn := to.stats(ctx, c.ID())
+		require.NoError(t, errors.Join(errOut, errIn))
+		return out, in
+	}
+	out0, in0 := both()
+	var seen struct {
+		Samples, Different, Known, Width, Height int
+		FPS                                      float64
+	}
+	require.NoError(t, to.do(ctx, "watch", map[string]any{"consumerId": c.ID(), "milliseconds": d.Milliseconds()}, &seen))
+	out1, in1 := both()
+	o0, o1, i0, i1 := out0.Outbound, out1.Outbound, in0.Inbound, in1.Inbound
+	s.sent = 1000 * float64(o1.FramesSent-o0.FramesSent) / (o1.Timestamp - o0.Timestamp)
+	s.decoded = 1000 * float64(i1.FramesDecoded-i0.FramesDecoded) / (i1.Timestamp - i0.Timestamp)
+	s.freezes, s.frozen = i1.FreezeCount-i0.FreezeCount, i1.TotalFreezesDuration-i0.TotalFreezesDuration
+	s.rtx = i1.RetransmittedPacketsReceived - i0.RetransmittedPacketsReceived
+	s.lost = i1.PacketsLost - i0.PacketsLost
+	s.samples, s.different, s.known, s.shown = seen.Samples, seen.Different, seen.Known, seen.FPS
+	s.width, s.height = seen.Width, seen.Height
+	s.sender, s.receiver = out1, in1
+	return s
+}
+
+// good demands a picture that moves, is the one that was sent, and has at
+// least that share of the frames.
+func (s sight) good(t testing.TB, share float64, freezes int) {
+	t.Helper()
+	require.Greater(t, s.sent, 5.0, "the sender hardly sends")
+	require.GreaterOrEqual(t, s.decoded, share*s.sent, "frame rate")
+	require.LessOrEqual(t, s.freezes, freezes, "freezes")
+	require.Greater(t, s.samples, 10)
+	require.GreaterOrEqual(t, s.different, s.samples*7/10, "the picture stands still")
+	require.GreaterOrEqual(t, s.known, s.samples*9/10, "another picture than the one sent")
+}
+
+// sound is what a receiver hears.
+type sound struct {
+	energy    float64 // of what was decoded in a second
+	frequency float64 // the loudest, Hz
+	decibels  float64
+}
+
+func listen(t testing.TB, ctx context.Context, to *client, c mafalda.Consumer) (s sound) {
+	t.Helper()
+	before, err := to.stats(ctx, c.ID())
+	require.NoError(t, err)
+	var heard struct{ Frequency, Decibels float64 }
+	require.NoError(t, to.do(ctx, "loudest", map[string]any{"consumerId": c.ID()}, &heard))
+	after, err := to.stats(ctx, c.ID())
+	require.NoError(t, err)
+	return sound{after.Inbound.TotalAudioEnergy - before.Inbound.TotalAudioEnergy, heard.Frequency, heard.Decibels}
+}
+
+func (s sound) good(t testing.TB, frequency float64) {
+	t.Helper()
+	require.Greater(t, s.energy, 0.005, "it is silent")
+	require.InDelta(t, frequency, s.frequency, 20, "another tone")
+	require.Greater(t, s.decibels, -40.0)
+}

@@ -1,0 +1,145 @@
+// A page that does what the test says: it asks for commands, runs them on
+// mediasoup-client and answers with their results.
+import { Device } from 'mediasoup-client';
+import { Picture, Tone } from './sources.js';
+import { watch, loudest } from './sinks.js';
+
+const name = new URLSearchParams(location.search).get('page');
+
+async function post(path, body) {
+	const response = await fetch(`/${path}?page=${name}`, { method: 'POST', body: JSON.stringify(body ?? null) });
+	if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`);
+	const text = await response.text();
+	return text ? JSON.parse(text) : undefined;
+}
+
+// log sends what would stand in the console.
+const log = (...args) => post('log', args.map((a) => (a instanceof Error ? a.stack : String(a))).join(' ')).catch(() => {});
+addEventListener('error', (e) => log('error', e.message));
+addEventListener('unhandledrejection', (e) => log('rejection', e.reason));
+
+let device;
+const transports = new Map();
+const producers = new Map();
+const consumers = new Map();
+const sources = [];
+const elements = new Map(); // of consumers
+
+const commands = {
+	// load takes the capabilities of the router and returns ours.
+	async load({ routerRtpCapabilities }) {
+		device = new Device();
+		await device.load({ routerRtpCapabilities });
+		return { handler: device.handlerName, rtpCapabilities: device.rtpCapabilities };
+	},
+
+	// transport makes the transport of one direction, «send» or «recv».
+	async transport({ direction, options }) {
+		const transport = direction === 'send' ? device.createSendTransport(options) : device.createRecvTransport(options);
+		transports.set(transport.id, transport);
+		transport.on('connect', ({ dtlsParameters }, done, failed) => {
+			post('connect', { transportId: transport.id, dtlsParameters }).then(done, failed);
+		});
+		transport.on('produce', ({ kind, rtpParameters }, done, failed) => {
+			post('produce', { transportId: transport.id, kind, rtpParameters }).then(done, failed);
+		});
+		transport.on('connectionstatechange', (state) => log('transport', direction, state));
+	},
+
+	// produceVideo sends a moving picture with the codec of that MIME type.
+	async produceVideo({ transportId, mimeType, parameters, width, height, frameRate, encoding, codecOptions }) {
+		const codec = device.rtpCapabilities.codecs.find((c) =>
+			c.mimeType.toLowerCase() === mimeType.toLowerCase()
+			&& Object.entries(parameters ?? {}).every(([k, v]) => c.parameters[k] === v));
+		if (!codec) throw new Error(`no codec ${mimeType} ${JSON.stringify(parameters)}`);
+		const picture = new Picture(width, height, frameRate);
+		sources.push(picture);
+		return produce(transportId, { track: picture.track, codec, encodings: encoding ? [encoding] : undefined, codecOptions });
+	},
+
+	// produceAudio sends a tone.
+	async produceAudio({ transportId, frequency }) {
+		const tone = new Tone(frequency);
+		sources.push(tone);
+		return produce(transportId, { track: tone.track });
+	},
+
+	// consume receives. jitterBuffer is how long frames wait for what is late,
+	// in milliseconds; without it the browser waits for no retransmission.
+	async consume({ transportId, options, jitterBuffer }) {
+		const consumer = await transports.get(transportId).consume(options);
+		consumers.set(consumer.id, consumer);
+		if (jitterBuffer) consumer.rtpReceiver.jitterBufferTarget = jitterBuffer;
+		const element = document.createElement(consumer.kind);
+		// A muted audio element would count no energy.
+		element.muted = consumer.kind === 'video';
+		element.autoplay = true;
+		element.srcObject = new MediaStream([consumer.track]);
+		document.body.append(element);
+		element.play().catch((e) => log('play', e));
+		elements.set(consumer.id, element);
+		return { mimeType: consumer.rtpParameters.codecs[0].mimeType };
+	},
+
+	pauseProducer({ producerId }) { producers.get(producerId).pause(); },
+	resumeProducer({ producerId }) { producers.get(producerId).resume(); },
+
+	async restartIce({ transportId, iceParameters }) { await transports.get(transportId).restartIce({ iceParameters }); },
+
+	// stats returns the records of a producer or consumer by type.
+	async stats({ id }) {
+		const report = await (producers.get(id) ?? consumers.get(id)).getStats();
+		const byType = {};
+		for (const record of report.values()) byType[record.type] = record;
+		return byType;
+	},
+
+	// pair returns the candidate pair that a transport uses.
+	async pair({ transportId }) {
+		const report = await transports.get(transportId).getStats();
+		for (const record of report.values()) {
+			if (record.type !== 'transport' || !record.selectedCandidatePairId) continue;
+			const pair = report.get(record.selectedCandidatePairId);
+			const remote = report.get(pair.remoteCandidateId);
+			return { protocol: remote.protocol, port: remote.port, srtpCipher: record.srtpCipher, dtlsState: record.dtlsState };
+		}
+	},
+
+	// watch looks at the picture of a consumer for some time.
+	async watch({ consumerId, milliseconds }) { return watch(elements.get(consumerId), milliseconds); },
+
+	// loudest returns the frequency that a consumer plays, and how loud.
+	async loudest({ consumerId }) { return loudest(consumers.get(consumerId).track); },
+
+	// reload leaves everything behind.
+	async reload() { setTimeout(() => location.reload(), 50); },
+};
+
+async function produce(transportId, options) {
+	const producer = await transports.get(transportId).produce({ ...options, zeroRtpOnPause: true });
+	producers.set(producer.id, producer);
+	return { id: producer.id, codec: producer.rtpParameters.codecs[0].mimeType };
+}
+
+async function run({ id, name: command, args }) {
+	let result;
+	let error;
+	try {
+		result = await commands[command](args ?? {});
+	} catch (e) {
+		error = String(e?.stack ?? e);
+	}
+	await post('result', { id, result, error });
+}
+
+await post('hello');
+for (let failed = 0; failed < 20;) {
+	try {
+		const command = await post('next');
+		failed = 0;
+		if (command) run(command).catch((e) => log('run', e));
+	} catch (e) {
+		failed++; // the test has ended, or restarts
+		await new Promise((resolve) => setTimeout(resolve, 100));
+	}
+}
