@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/mafalda-sfu/mafalda/internal/dtls"
+	"github.com/mafalda-sfu/mafalda/internal/keyframe"
 	"github.com/mafalda-sfu/mafalda/internal/rtcp"
 	"github.com/mafalda-sfu/mafalda/internal/rtp"
 	"github.com/mafalda-sfu/mafalda/internal/srtp"
@@ -67,6 +68,80 @@ func TestAbuseCompoundOverTCP(t *testing.T) {
 			from := netip.AddrPortFrom(netip.MustParseAddr("10.0.1.1"), 2000)
 			r.deliver(r.consumed[0], from, r.ctx[0], rtcp.AppendNACK(r.scratch[:0], 1, c.ssrc, lost), true)
 			require.Equal(t, len(lost), len(conn.frames), "retransmissions")
+		})
+	}
+}
+
+// TestAbuseNACKAmplification asks for everything again and again, and claims a
+// round trip time of next to nothing.
+func TestAbuseNACKAmplification(t *testing.T) {
+	r := newRig(t, 2, srtp.AEADAES128GCM)
+	c := r.m.consumers["cA"]
+	from := netip.AddrPortFrom(netip.MustParseAddr("10.0.1.1"), 2000)
+	r.send(true)
+	var media, answers int
+	for ms := range 5000 {
+		if ms%4 == 0 {
+			before := r.d.sent
+			r.send(false)
+			media += (r.d.sent - before) / 2
+		}
+		lsr := rtcp.CompactNTP(r.m.ntp()) - 2
+		r.deliver(r.consumed[0], from, r.ctx[0], rtcp.AppendReceiverReport(r.scratch[:0], 1, []rtcp.ReportBlock{{SSRC: c.ssrc, LSR: lsr, DLSR: 1}}), true)
+		last := c.seq.MaxOutput()
+		lost := make([]uint16, 0, 1000)
+		for i := range cap(lost) {
+			lost = append(lost, last-uint16(i))
+		}
+		before := r.d.sent
+		r.deliver(r.consumed[0], from, r.ctx[0], rtcp.AppendNACK(r.scratch[:0], 1, c.ssrc, lost), true)
+		answers += r.d.sent - before
+		r.turn(time.Millisecond)
+	}
+	require.Less(t, c.send.RTT(), time.Millisecond)
+	require.Positive(t, c.send.RTT())
+	require.LessOrEqual(t, answers, resendPerPacket*media+maxResends, "retransmissions of %d packets", media)
+	require.Greater(t, answers, media)
+}
+
+// TestAbuseKeyFrameFlood has every Consumer ask for key frames all the time.
+func TestAbuseKeyFrameFlood(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		delay  time.Duration
+		answer time.Duration // of the sender; 0: never
+		want   int           // requests in 10 s, at most
+	}{
+		{"nobody answers", 0, 0, 21},
+		{"one is under way", 0, 500 * time.Millisecond, 21},
+		{"paced", 2 * time.Second, 10 * time.Millisecond, 6},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := newRig(t, 3, srtp.AEADAES128GCM)
+			r.m.producers["p"].keyFrames = keyframe.New(test.delay)
+			r.send(true)
+			requests, asked := 0, time.Duration(0)
+			for range 10_000 {
+				before := r.m.producers["p"].streams[0].recv.Stats(r.m.now).PLICount
+				for i, s := range r.consumed {
+					from := netip.AddrPortFrom(netip.MustParseAddr("10.0.1.1"), uint16(2000+i))
+					b := rtcp.AppendFIR(rtcp.AppendPLI(r.scratch[:0], 1, 3000), 1, 3000, 3000, uint8(i))
+					r.deliver(s, from, r.ctx[i], rtcp.AppendPLI(b, 1, 3000), true)
+				}
+				r.turn(time.Millisecond)
+				if n := int(r.m.producers["p"].streams[0].recv.Stats(r.m.now).PLICount - before); n > 0 {
+					requests += n
+					if asked == 0 {
+						asked = r.m.now
+					}
+				}
+				if test.answer > 0 && asked > 0 && r.m.now-asked >= test.answer {
+					r.send(true)
+					asked = 0
+				}
+			}
+			require.Positive(t, requests)
+			require.LessOrEqual(t, requests, test.want)
 		})
 	}
 }

@@ -32,6 +32,7 @@ type consumer struct {
 	rtxPT    uint8
 	trace    traceSet
 	resendIt func(seq uint16, i rtx.Item) bool // c.resend, made once
+	resends  int                               // how many packets may be sent again
 
 	// waiting holds packets that came before the key frame they belong to.
 	waiting []*packet
@@ -111,7 +112,7 @@ func (m *Machine) Consume(transportID string, o ConsumeOptions) (ConsumeResult, 
 		c.rtxSSRC, c.rtxPT = sp.RTXSSRC, sp.RTXPayloadType
 	}
 	c.send = stream.NewSend(m.now, sp, uint16(rand.Uint32()))
-	c.resendIt = c.resend
+	c.resendIt, c.resends = c.resend, firstResends
 	m.consumers[c.id] = c
 	t.consumers = append(t.consumers, c)
 	t.bySSRC[c.ssrc] = c

@@ -14,6 +14,15 @@ import (
 // maxWaiting is how many packets wait for the key frame that they follow.
 const maxWaiting = 30
 
+// Retransmissions are at most this many for each packet sent, a burst aside.
+// Who claims a tiny round trip time could else have the whole memory of seconds
+// sent again with every NACK. Unlike mediasoup, which has no such bound.
+const (
+	resendPerPacket = 2
+	firstResends    = 500  // before anything was sent
+	maxResends      = 2500 // saved up
+)
+
 // forward sends a packet of the Producer, or doesn't (media-plane §7.3, §7.5).
 func (c *consumer) forward(pk *packet) {
 	if !c.active {
@@ -97,6 +106,7 @@ func (c *consumer) emit(pk *packet, seq uint16) {
 		return
 	}
 	c.source = pk.stream
+	c.resends = min(c.resends+resendPerPacket, maxResends)
 	t := c.t
 	b := t.reserve(size)
 	n := o.header(b, h, c.mid, 0)
@@ -122,7 +132,7 @@ func (c *consumer) commit(b []byte, n int) {
 // resend sends a packet again, in the RTX stream if there is one (RFC 4588).
 func (c *consumer) resend(seq uint16, i rtx.Item) bool {
 	s, m := c.source, c.m
-	if s == nil || s.store == nil {
+	if s == nil || s.store == nil || c.resends == 0 {
 		return false
 	}
 	e, ok := s.store.Lookup(i.Ingress)
@@ -140,6 +150,7 @@ func (c *consumer) resend(seq uint16, i rtx.Item) bool {
 	if rtxOut {
 		sendTime = rtp.AbsSendTime(m.now)
 	}
+	c.resends--
 	o := &m.again
 	o.mangle(pkt, c.kind, &c.producer.ids, mapped-1, sendTime, packetID)
 	h := rtp.Header{Marker: i.Marker, PayloadType: o.pt, SequenceNumber: seq, Timestamp: i.Timestamp, SSRC: c.ssrc}
