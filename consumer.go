@@ -11,8 +11,8 @@ type ConsumerOptions struct {
 	// Paused starts the Consumer paused. Recommended for video: resume it when
 	// the endpoint is ready, so that it misses no key frame.
 	Paused bool
-	// MID is the MID of the stream. Empty means a number that counts up from 0
-	// on the Transport.
+	// MID is the MID of the stream, up to 8 bytes. Empty means a number that
+	// counts up from 0 on the Transport.
 	MID string
 	// EnableRTX turns retransmission on or off; nil means on for video and off
 	// for audio.

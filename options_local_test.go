@@ -1,0 +1,294 @@
+package mafalda
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"log/slog"
+	"math/big"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// exactlyOne checks that err is an *Error of one class.
+func exactlyOne(t *testing.T, err, class error) {
+	t.Helper()
+	e, ok := errors.AsType[*Error](err)
+	if !assert.True(t, ok, "%v is no *Error", err) {
+		return
+	}
+	assert.NotEmpty(t, e.Op)
+	assert.NotEmpty(t, e.Object)
+	for _, c := range []error{
+		ErrInvalidArgument, ErrInvalidState, ErrNotFound, ErrUnavailable, errors.ErrUnsupported,
+		context.Canceled, context.DeadlineExceeded,
+	} {
+		assert.Equal(t, c == class, errors.Is(err, c), "%v is %v", err, c)
+	}
+}
+
+func TestCallErrors(t *testing.T) {
+	ctx := t.Context()
+	s := testSFU(t)
+	w, err := s.CreateWorker(ctx, WorkerSettings{})
+	require.NoError(t, err)
+	other, err := s.CreateWorker(ctx, WorkerSettings{})
+	require.NoError(t, err)
+	r, server := testRouter(t, w), testServer(t, w)
+	d := testDirect(t, r)
+	p := testProduce(t, d, audioOptions(1))
+	plain, err := r.CreatePlainTransport(ctx, PlainTransportOptions{ListenInfo: udp()})
+	require.NoError(t, err)
+	cancelled, cancel := context.WithCancel(ctx)
+	cancel()
+	foreign := struct{ WebRTCServer }{server}
+	two := audioOptions(5)
+	two.RTPParameters.Encodings = append(two.RTPParameters.Encodings, RTPEncodingParameters{SSRC: 6})
+	svc := videoOptions(7)
+	svc.RTPParameters.Encodings[0].ScalabilityMode = "L3T3"
+	caps := r.RTPCapabilities()
+	webOn := func(s WebRTCServer) func() error {
+		return func() error {
+			_, err := r.CreateWebRTCTransport(ctx, WebRTCTransportOptions{WebRTCServer: s})
+			return err
+		}
+	}
+	produce := func(tr Transport, o ProducerOptions) func() error {
+		return func() error { _, err := tr.Produce(ctx, o); return err }
+	}
+	consume := func(o ConsumerOptions) func() error {
+		return func() error { _, err := d.Consume(ctx, o); return err }
+	}
+	withID := func(o ProducerOptions, id string) ProducerOptions {
+		o.ID = id
+		return o
+	}
+	tests := []struct {
+		name  string
+		call  func() error
+		class error
+	}{
+		{"settings", func() error { _, err := s.CreateWorker(ctx, WorkerSettings{LogLevel: "x"}); return err }, ErrInvalidArgument},
+		{"certificate file", func() error {
+			_, err := s.CreateWorker(ctx, WorkerSettings{DTLSCertificateFile: "nowhere", DTLSPrivateKeyFile: "nowhere"})
+			return err
+		}, ErrInvalidArgument},
+		{"two settings", func() error { _, err := CreateWorker(WorkerSettings{}, WorkerSettings{}); return err }, ErrInvalidArgument},
+		{"cancelled CreateWorker", func() error { _, err := s.CreateWorker(cancelled, WorkerSettings{}); return err }, context.Canceled},
+		{"cancelled operation", func() error { return p.Pause(cancelled) }, context.Canceled},
+		{"cancelled creation", func() error { _, err := w.CreateRouter(cancelled, RouterOptions{}); return err }, context.Canceled},
+		{"cancelled UpdateSettings", func() error { return w.UpdateSettings(cancelled, WorkerUpdateableSettings{}) }, context.Canceled},
+		{"cancelled UpdateMediaCodecs", func() error { return r.UpdateMediaCodecs(cancelled, nil) }, context.Canceled},
+		{"codec", func() error {
+			_, err := w.CreateRouter(ctx, RouterOptions{MediaCodecs: []RouterRTPCodecCapability{{
+				Kind: MediaKindAudio, MIMEType: "audio/x-aiff", ClockRate: 1,
+			}}})
+			return err
+		}, errors.ErrUnsupported},
+		{"foreign server", webOn(foreign), ErrInvalidArgument},
+		{"server of another Worker", webOn(testServer(t, other)), ErrInvalidState},
+		{"nothing to listen on", webOn(nil), ErrInvalidArgument},
+		{"address of nobody", func() error {
+			_, err := r.CreatePlainTransport(ctx, PlainTransportOptions{ListenInfo: udp(func(l *ListenInfo) {
+				l.IP = netip.MustParseAddr("192.0.2.1")
+			})})
+			return err
+		}, ErrUnavailable},
+		{"port in use", func() error {
+			_, err := r.CreatePlainTransport(ctx, PlainTransportOptions{ListenInfo: udp(func(l *ListenInfo) {
+				l.Port = plain.Tuple().LocalPort
+			})})
+			return err
+		}, ErrUnavailable},
+		{"unconnectable", func() error { return plain.Connect(ctx, PlainTransportConnectOptions{}) }, ErrInvalidArgument},
+		{"bitrate of a direct transport", func() error { return d.SetMaxIncomingBitrate(ctx, 1) }, errors.ErrUnsupported},
+		{"kind", produce(d, ProducerOptions{Kind: "x"}), ErrInvalidArgument},
+		{"several encodings", produce(d, two), errors.ErrUnsupported},
+		{"spatial layers", produce(d, svc), errors.ErrUnsupported},
+		{"SSRC in use", produce(d, audioOptions(1)), ErrInvalidState},
+		{"id in use", produce(d, withID(audioOptions(9), p.ID())), ErrInvalidState},
+		{"id in use elsewhere", produce(plain, withID(audioOptions(9), p.ID())), ErrInvalidState},
+		{"id of a Router", produce(d, withID(audioOptions(9), r.ID())), ErrInvalidState},
+		{"no Producer id", consume(ConsumerOptions{RTPCapabilities: caps}), ErrInvalidArgument},
+		{"unknown Producer", consume(ConsumerOptions{ProducerID: "x", RTPCapabilities: caps}), ErrNotFound},
+		{"no codec in common", consume(ConsumerOptions{ProducerID: p.ID()}), errors.ErrUnsupported},
+		{"trace type", func() error { return p.EnableTraceEvent(ctx, "bwe") }, ErrInvalidArgument},
+	}
+	for _, test := range tests {
+		exactlyOne(t, test.call(), test.class)
+		if t.Failed() {
+			t.Fatal(test.name)
+		}
+	}
+	dump, err := w.Dump(ctx)
+	require.NoError(t, err)
+	assert.Len(t, dump.MessageHandlers.RequestHandlers, 5, "nothing is left of what failed")
+	assert.Equal(t, []Transport{d, plain}, r.Transports())
+	assert.Equal(t, []Producer{p}, d.Producers())
+	require.NoError(t, server.Close())
+	exactlyOne(t, webOn(server)(), ErrInvalidState)
+	assert.Contains(t, p.Pause(cancelled).Error(), "Producer("+p.ID()+").Pause: ")
+}
+
+// TestCNAME: all Producers of a transport have one.
+func TestCNAME(t *testing.T) {
+	r := testRouter(t, testWorker(t))
+	given := func(ssrc uint32, cname string) ProducerOptions {
+		o := audioOptions(ssrc)
+		o.RTPParameters.RTCP.CNAME = cname
+		return o
+	}
+	for _, test := range []struct{ first, second, want string }{
+		{"", "second", ""}, {"first", "second", "first"}, {"first", "", "first"},
+	} {
+		d := testDirect(t, r)
+		a := testProduce(t, d, given(1, test.first)).RTPParameters().RTCP.CNAME
+		b := testProduce(t, d, given(2, test.second)).RTPParameters().RTCP.CNAME
+		assert.Equal(t, a, b)
+		if test.want == "" {
+			assert.Len(t, a, 8)
+		} else {
+			assert.Equal(t, test.want, a)
+		}
+	}
+}
+
+// TestMID: those that are not given count up (recording 05-cname-mid).
+func TestMID(t *testing.T) {
+	r := testRouter(t, testWorker(t))
+	d := testDirect(t, r)
+	p := testProduce(t, d, audioOptions(1))
+	next := func(mid string) string {
+		c, err := d.Consume(t.Context(), ConsumerOptions{ProducerID: p.ID(), RTPCapabilities: r.RTPCapabilities(), MID: mid})
+		require.NoError(t, err)
+		return c.RTPParameters().MID
+	}
+	for _, test := range [][2]string{{"", "0"}, {"m", "m"}, {"", "1"}, {"", "2"}, {"4", "4"}, {"", "3"}} {
+		assert.Equal(t, test[1], next(test[0]))
+	}
+	d.(*directTransport).nextMID = lastAutoMID
+	assert.Equal(t, "99999999", next(""))
+	assert.Equal(t, "0", next(""))
+	_, err := d.Consume(t.Context(), ConsumerOptions{ProducerID: p.ID()})
+	require.ErrorIs(t, err, errors.ErrUnsupported)
+	assert.Equal(t, "1", next(""), "a failed call took none")
+}
+
+func TestCopies(t *testing.T) {
+	r := testRouter(t, testWorker(t))
+	d := testDirect(t, r)
+	o := audioOptions(1)
+	p := testProduce(t, d, o)
+	c := testConsume(t, r, d, p)
+	o.RTPParameters.Codecs[0].MIMEType = "changed"
+	for range 2 {
+		caps := r.RTPCapabilities()
+		assert.Equal(t, "audio/opus", caps.Codecs[0].MIMEType)
+		caps.Codecs[0].MIMEType = "changed"
+		for _, params := range []RTPParameters{p.RTPParameters(), c.RTPParameters()} {
+			assert.Equal(t, "audio/opus", params.Codecs[0].MIMEType)
+			params.Codecs[0].MIMEType = "changed"
+			params.Codecs[0].Parameters["x"] = 1
+		}
+		assert.NotContains(t, p.RTPParameters().Codecs[0].Parameters, "x")
+		scores := c.Score().ProducerScores
+		require.Len(t, scores, 1)
+		assert.Zero(t, scores[0])
+		scores[0] = 7
+	}
+}
+
+func TestUpdateMediaCodecs(t *testing.T) {
+	r := testRouter(t, testWorker(t))
+	d := testDirect(t, r)
+	p := testProduce(t, d, audioOptions(1))
+	caps := r.RTPCapabilities()
+	require.NoError(t, r.UpdateMediaCodecs(t.Context(), nil))
+	assert.Empty(t, r.RTPCapabilities().Codecs)
+	assert.NotEmpty(t, r.RTPCapabilities().HeaderExtensions)
+	assert.True(t, r.CanConsume(p.ID(), caps), "those that exist are not affected")
+	_, err := d.Produce(t.Context(), audioOptions(2))
+	assert.ErrorIs(t, err, errors.ErrUnsupported)
+	assert.False(t, r.CanConsume(p.ID(), RTPCapabilities{Codecs: []RTPCodecCapability{{MIMEType: "x"}}}), "invalid capabilities")
+	assert.False(t, r.CanConsume("x", caps))
+}
+
+func TestDefaultSFU(t *testing.T) {
+	w, err := CreateWorker(WorkerSettings{AppData: "mine"})
+	require.NoError(t, err)
+	assert.Equal(t, "mine", w.AppData())
+	assert.Equal(t, os.Getpid(), w.PID())
+	assert.Contains(t, defaultSFU().Workers(), w)
+	require.NoError(t, w.Close())
+	assert.NotContains(t, defaultSFU().Workers(), w)
+	assert.Equal(t, SupportedRTPCapabilities(), New().SupportedRTPCapabilities())
+}
+
+// TestCertificate gives a Worker a certificate and looks for its fingerprint.
+func TestCertificate(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	require.NoError(t, err)
+	keyDER, err := x509.MarshalECPrivateKey(key)
+	require.NoError(t, err)
+	dir := t.TempDir()
+	write := func(name, typ string, b []byte) string {
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: typ, Bytes: b}), 0o600))
+		return path
+	}
+	settings := WorkerSettings{
+		DTLSCertificateFile: write("cert.pem", "CERTIFICATE", der),
+		DTLSPrivateKeyFile:  write("key.pem", "EC PRIVATE KEY", keyDER),
+	}
+	s := testSFU(t)
+	var prints [][]DTLSFingerprint
+	for range 2 {
+		w, err := s.CreateWorker(t.Context(), settings)
+		require.NoError(t, err)
+		tr, err := testRouter(t, w).CreateWebRTCTransport(t.Context(), WebRTCTransportOptions{WebRTCServer: testServer(t, w)})
+		require.NoError(t, err)
+		prints = append(prints, tr.DTLSParameters().Fingerprints)
+	}
+	assert.Equal(t, prints[0], prints[1])
+	settings.DTLSPrivateKeyFile = settings.DTLSCertificateFile
+	_, err = s.CreateWorker(t.Context(), settings)
+	assert.ErrorIs(t, err, ErrInvalidArgument)
+}
+
+// TestPortRange takes the ports of the settings, and no others.
+func TestPortRange(t *testing.T) {
+	w, err := testSFU(t).CreateWorker(t.Context(), WorkerSettings{RTCMinPort: 43100, RTCMaxPort: 43101})
+	require.NoError(t, err)
+	r := testRouter(t, w)
+	for range 2 {
+		tr, err := r.CreatePlainTransport(t.Context(), PlainTransportOptions{ListenInfo: udp()})
+		require.NoError(t, err)
+		assert.Contains(t, []uint16{43100, 43101}, tr.Tuple().LocalPort)
+	}
+	_, err = r.CreatePlainTransport(t.Context(), PlainTransportOptions{ListenInfo: udp()})
+	exactlyOne(t, err, ErrUnavailable)
+}
+
+func TestUpdateSettings(t *testing.T) {
+	var b bytes.Buffer
+	w, err := testSFU(t).createWorker(t.Context(), WorkerSettings{Logger: slog.New(slog.NewTextHandler(&b, nil))}, nil)
+	require.NoError(t, err)
+	assert.EqualValues(t, slog.LevelError, w.filter.level.Load())
+	require.NoError(t, w.UpdateSettings(t.Context(), WorkerUpdateableSettings{LogLevel: LogLevelDebug, LogTags: []LogTag{LogTagICE}}))
+	assert.EqualValues(t, slog.LevelDebug, w.filter.level.Load())
+	assert.ErrorIs(t, w.UpdateSettings(t.Context(), WorkerUpdateableSettings{LogLevel: "x"}), ErrInvalidArgument)
+}
