@@ -4,26 +4,43 @@ import "sync"
 
 // An outbox holds the notifications of the network until the notifier
 // goroutine takes them. It is bounded: for each object by coalescing, for
-// packets by number.
+// packets by number. What a slow listener costs the loop does not depend on how
+// much waits.
 type outbox struct {
 	ready chan struct{} // capacity 1: something is there, or closed
 
 	mu      sync.Mutex
-	items   []Notification    // guarded by mu
-	pending map[outboxKey]int // guarded by mu; how many of a kind wait
-	stream  int               // guarded by mu; how many packets wait
-	dropped uint64            // guarded by mu; packets and states dropped
-	closed  bool              // guarded by mu
-	last    func()            // guarded by mu; run by the notifier as the last thing
+	items   []boxed            // guarded by mu
+	lines   map[outboxKey]line // guarded by mu; what waits, by kind; never empty ones
+	gone    int                // guarded by mu; how many items were dropped
+	dropped uint64             // guarded by mu; packets and states dropped
+	closed  bool               // guarded by mu
+	last    func()             // guarded by mu; run by the notifier as the last thing
 }
 
+// boxed is a notification that waits, or one without Body that was dropped.
+type boxed struct {
+	Notification
+	next int // index of the next one of the same line, if there is one
+}
+
+// A line has those of one kind, in order, as a list through items.
+type line struct{ first, last, n int }
+
+// An outboxKey is a kind: what is coalesced, or dropped for each other. That of
+// all packets is the zero key.
 type outboxKey struct {
 	target string
 	body   string
 }
 
+const (
+	keptItems = 4096 // that the notifier's slices may have room for while idle
+	minGone   = 1024 // dropped items before a cleaning pays
+)
+
 func newOutbox() *outbox {
-	return &outbox{ready: make(chan struct{}, 1), pending: map[outboxKey]int{}}
+	return &outbox{ready: make(chan struct{}, 1), lines: map[outboxKey]line{}}
 }
 
 // put adds notes in order. It does not keep the slice.
@@ -50,49 +67,69 @@ func (o *outbox) addLocked(n Notification) {
 	if o.closed {
 		return
 	}
+	var key outboxKey
+	limit := 0
 	switch ruleOf(n.Body) {
 	case keepStream:
-		if o.stream == maxStream {
-			o.dropOldestLocked(func(p Notification) bool { return ruleOf(p.Body) == keepStream })
-			o.stream--
-		}
-		o.stream++
+		limit = maxStream
 	case keepSequence:
-		key := keyOf(n)
-		limit := maxSequence
+		key, limit = keyOf(n), maxSequence
 		if _, ok := n.Body.(Trace); ok {
 			limit = maxTraces
 		}
-		if o.pending[key] == limit {
-			o.dropOldestLocked(func(p Notification) bool { return keyOf(p) == key })
-			o.pending[key]--
-		}
-		o.pending[key]++
 	default:
-		key := keyOf(n)
-		if o.pending[key] > 0 {
-			for i := range o.items {
-				if keyOf(o.items[i]) == key {
-					o.items[i] = n
-					return
-				}
-			}
-		}
-		o.pending[key] = 1
-	}
-	o.items = append(o.items, n)
-}
-
-// dropOldestLocked removes the first item that match accepts.
-func (o *outbox) dropOldestLocked(match func(Notification) bool) {
-	for i, n := range o.items {
-		if match(n) {
-			o.dropped++
-			copy(o.items[i:], o.items[i+1:])
-			o.items = o.items[:len(o.items)-1]
+		key = keyOf(n)
+		if l := o.lines[key]; l.n > 0 {
+			o.items[l.first].Notification = n
 			return
 		}
 	}
+	l := o.lines[key]
+	if limit > 0 && l.n == limit {
+		first := &o.items[l.first]
+		l.first, l.n = first.next, l.n-1
+		*first = boxed{}
+		o.gone++
+		o.dropped++
+	}
+	o.lines[key] = o.joinLocked(l, n)
+	if o.gone >= minGone && o.gone > len(o.items)/2 {
+		o.cleanLocked()
+	}
+}
+
+// joinLocked appends n to items, as the last of l.
+func (o *outbox) joinLocked(l line, n Notification) line {
+	at := len(o.items)
+	o.items = append(o.items, boxed{Notification: n})
+	if l.n == 0 {
+		l.first = at
+	} else {
+		o.items[l.last].next = at
+	}
+	l.last = at
+	l.n++
+	return l
+}
+
+// cleanLocked removes what was dropped.
+func (o *outbox) cleanLocked() {
+	all := o.items
+	o.items = all[:0]
+	clear(o.lines)
+	for i := range all {
+		n := all[i].Notification
+		if n.Body == nil {
+			continue
+		}
+		var key outboxKey
+		if ruleOf(n.Body) != keepStream {
+			key = keyOf(n)
+		}
+		o.lines[key] = o.joinLocked(o.lines[key], n)
+	}
+	clear(all[len(o.items):])
+	o.gone = 0
 }
 
 // close lets run end after what is pending and then last.
@@ -106,14 +143,21 @@ func (o *outbox) close(last func()) {
 
 // run hands each notification to f until close.
 func (o *outbox) run(f func(Notification)) {
+	var spare []boxed
 	for range o.ready {
 		o.mu.Lock()
 		items, closed, last := o.items, o.closed, o.last
-		o.items, o.stream = nil, 0
-		clear(o.pending)
+		o.items, o.gone = spare[:0], 0
+		clear(o.lines)
 		o.mu.Unlock()
-		for _, n := range items {
-			f(n)
+		for i := range items {
+			if items[i].Body != nil {
+				f(items[i].Notification)
+			}
+		}
+		clear(items)
+		if spare = items; cap(spare) > keptItems {
+			spare = nil
 		}
 		if closed {
 			if last != nil {
