@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"slices"
 
+	"github.com/mafalda-sfu/mafalda/internal/codec"
 	"github.com/mafalda-sfu/mafalda/internal/rtcp"
 	"github.com/mafalda-sfu/mafalda/internal/rtp"
 	"github.com/mafalda-sfu/mafalda/internal/rtx"
@@ -167,9 +168,24 @@ func (c *consumer) resend(seq uint16, i rtx.Item) bool {
 		n += 2
 	}
 	n += copy(b[n:], body)
+	if c.trace.rtp || c.trace.keyFrame {
+		c.traceResent(s, pkt, rtp.Packet(b[:n]))
+	}
 	c.t.sentRTX.Update(m.now, n)
 	c.commit(b, n)
 	return true
+}
+
+// traceResent tells of a packet that was sent again as sent; pkt is what the
+// Producer received.
+func (c *consumer) traceResent(s *producerStream, pkt, sent rtp.Packet) {
+	var info codec.Info
+	s.describe(pkt, &info)
+	if name, on := c.trace.packets(info.KeyFrame); on {
+		c.m.trace(c.id, TraceEvent{
+			Type: name, Direction: "out", IsRTX: c.rtxSSRC != 0, Packet: dumpPacket(sent, &ourIDs, &info),
+		})
+	}
 }
 
 // receiveNACK answers one item of a NACK.
