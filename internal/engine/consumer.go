@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"math/rand/v2"
 	"slices"
 
 	"github.com/mafalda-sfu/mafalda/internal/codec"
@@ -100,7 +99,7 @@ func (m *Machine) Consume(transportID string, o ConsumeOptions) (ConsumeResult, 
 		paused: o.Paused, producerIsPaused: p.paused,
 		// Not near 65,535, where a lost first packet would leave the peer's
 		// SRTP rollover counter behind (media-plane §7.1).
-		seq: seqmap.New(16, uint16(1000+rand.IntN(31768))),
+		seq: seqmap.New(16, uint16(1000+m.random.IntN(31768))),
 	}
 	for i := range params.Codecs {
 		if k := &params.Codecs[i]; k.class() == mediaCodec {
@@ -111,7 +110,7 @@ func (m *Machine) Consume(transportID string, o ConsumeOptions) (ConsumeResult, 
 	if sp.RTXSSRC != 0 {
 		c.rtxSSRC, c.rtxPT = sp.RTXSSRC, sp.RTXPayloadType
 	}
-	c.send = stream.NewSend(m.now, sp, uint16(rand.Uint32()))
+	c.send = stream.NewSend(m.now, sp, uint16(m.random.Uint32()))
 	c.resendIt, c.resends = c.resend, firstResends
 	m.consumers[c.id] = c
 	t.consumers = append(t.consumers, c)

@@ -35,6 +35,7 @@ type Machine struct {
 	ntpOffset time.Duration
 
 	// Owned by the loop.
+	random  *rand.Rand // a test may replace it
 	now     time.Duration
 	stale   bool // now is from before a wait
 	stopped bool
@@ -108,6 +109,7 @@ func newMachine(cfg Config, post func(func(*Machine)) bool) *Machine {
 		scratch:    make([]byte, maxPacket+256),
 		plain:      make([]byte, maxPacket),
 		compound:   make([]byte, 0, 2*maxRTCP),
+		random:     rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
 		packetID:   rand.Uint32() >> 1,
 	}
 	m.post = func(f func(*Machine)) bool {

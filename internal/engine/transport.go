@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -303,7 +302,7 @@ func (t *transport) sendRaw(b []byte) {
 // nextReport is when the next compound is due: one of six steps up to half the
 // base later, so that transports don't all report at once (media-plane §16).
 func (t *transport) nextReport() time.Duration {
-	return t.m.now + rtcpBase + rtcpBase*time.Duration(rand.IntN(6))/10
+	return t.m.now + rtcpBase + rtcpBase*time.Duration(t.m.random.IntN(6))/10
 }
 
 // SetMaxIncomingBitrate limits what the peer sends, in bit/s; 0 is no limit.
