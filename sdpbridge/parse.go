@@ -30,6 +30,9 @@ func Parse(text string) (*Description, error) {
 	if len(text) > maxText {
 		return nil, invalid("%d bytes are too many", len(text))
 	}
+	if !strings.HasPrefix(text, "v=0") {
+		return nil, invalid("no v=0 line")
+	}
 	var raw sdp.SessionDescription
 	if err := raw.UnmarshalString(text); err != nil {
 		return nil, invalid("%v", err)

@@ -59,7 +59,7 @@ func (d *Description) Marshal() (string, error) {
 // lines collects attributes and remembers whether one was impossible.
 type lines struct {
 	list []sdp.Attribute
-	bad  string
+	err  error
 }
 
 // add appends «key:value»; value is formatted from safe parts only.
@@ -71,8 +71,8 @@ func (l *lines) flag(key string) { l.list = append(l.list, sdp.NewPropertyAttrib
 
 // token returns s, and remembers it if it is none.
 func (l *lines) token(s string) string {
-	if !isToken(s) && l.bad == "" {
-		l.bad = s
+	if !isToken(s) && l.err == nil {
+		l.err = invalid("%q can't be written", s)
 	}
 	return s
 }
@@ -115,8 +115,8 @@ func (m *Media) marshal() (*sdp.MediaDescription, error) {
 		m.marshalCodecs(&l)
 		m.marshalStreams(&l)
 	}
-	if l.bad != "" {
-		return nil, invalid("%q can't be written", l.bad)
+	if l.err != nil {
+		return nil, l.err
 	}
 	raw.Attributes = l.list
 	return raw, nil
@@ -129,6 +129,8 @@ func (m *Media) marshalTransport(l *lines) {
 	}
 	if m.ICE.UsernameFragment != "" {
 		l.add("ice-ufrag", "%s", l.token(m.ICE.UsernameFragment))
+	}
+	if m.ICE.Password != "" {
 		l.add("ice-pwd", "%s", l.token(m.ICE.Password))
 	}
 	for _, f := range m.DTLS.Fingerprints {
