@@ -70,7 +70,11 @@
 //     caller. What the network causes is emitted in order by one goroutine of
 //     the Worker, so a slow listener delays the Worker's events but no packet.
 //   - Nothing of the network is emitted on an object before its birth event has
-//     been delivered, and nothing at all after its observer's Close.
+//     been delivered, and no call of a listener begins after its observer's Close.
+//   - Close events keep their order whoever closes: those of an object whose birth
+//     event, or whose child's close events, are being delivered just now come
+//     after these. Close does not wait for that, so a listener may call it; a
+//     listener must not wait for Done of what it is called for.
 //   - State events coalesce behind a slow listener: for scores, tuples and the
 //     like only the latest is kept. RTP and RTCP events wait in a bounded queue
 //     which drops the oldest.

@@ -132,13 +132,18 @@ func TestChaos(t *testing.T) {
 	assert.Empty(t, s.Workers())
 }
 
-// pick returns an element of list, or the zero value.
+// pick returns an element of list whose birth event has been delivered, so that
+// who watches it misses nothing, or the zero value.
 func pick[T any](list []T) (v T, ok bool) {
 	if len(list) == 0 {
 		return v, false
 	}
-	return list[rand.IntN(len(list))], true
+	v = list[rand.IntN(len(list))]
+	<-any(v).(node).base().born.ch
+	return v, true
 }
+
+type node interface{ base() *object }
 
 // chaosStep does one random thing somewhere in s.
 func chaosStep(t *testing.T, s SFU) {
