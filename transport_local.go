@@ -263,6 +263,18 @@ func (t *transport) Dump(ctx context.Context) (TransportDump, error) {
 	return transportDump(&d), nil
 }
 
+// apply changes the state with f and reports true, unless the transport is
+// closed or has newer state of that kind.
+func (t *transport) apply(k noteKind, seq uint64, f func()) bool {
+	t.w.mu.Lock()
+	defer t.w.mu.Unlock()
+	if t.Closed() || !t.seen.fresh(k, seq) {
+		return false
+	}
+	f()
+	return true
+}
+
 // closeLocked closes the transport with its Producers and Consumers.
 func (t *transport) closeLocked(c *closing, cause *Event[struct{}]) {
 	if !c.begin(&t.life) {

@@ -167,15 +167,3 @@ func (t *webRTCTransport) notify(n engine.Notification) {
 		}
 	}
 }
-
-// apply changes the state with f and reports true, unless the transport is
-// closed or has newer state of that kind.
-func (t *transport) apply(k noteKind, seq uint64, f func()) bool {
-	t.w.mu.Lock()
-	defer t.w.mu.Unlock()
-	if t.Closed() || !t.seen.fresh(k, seq) {
-		return false
-	}
-	f()
-	return true
-}

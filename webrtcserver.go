@@ -1,9 +1,6 @@
 package mafalda
 
-import (
-	"context"
-	"slices"
-)
+import "context"
 
 // WebRTCServerOptions are the options of [Worker.CreateWebRTCServer].
 type WebRTCServerOptions struct {
@@ -19,12 +16,6 @@ func (o *WebRTCServerOptions) validate() error {
 		return invalid("ListenInfos is empty")
 	}
 	return validateListenInfos(o.ListenInfos)
-}
-
-func (o *WebRTCServerOptions) clone() WebRTCServerOptions {
-	c := *o
-	c.ListenInfos = slices.Clone(o.ListenInfos)
-	return c
 }
 
 // A WebRTCServer has ports that many WebRTCTransports of its Worker share:
