@@ -44,7 +44,7 @@ func (m *Machine) Load() (Load, error) {
 	if l.known && elapsed < loadWindow || elapsed <= 0 {
 		return l.last, nil
 	}
-	cpu := threadCPU() + m.cfg.Limiter.Busy()
+	cpu := threadCPU() + m.handshakes
 	packets := m.count.PacketsIn + m.count.PacketsOut
 	bytes := m.count.BytesIn + m.count.BytesOut
 	seconds := elapsed.Seconds()
@@ -69,6 +69,6 @@ type Usage struct {
 // Usage returns what the Worker has used since it began.
 func (m *Machine) Usage() (Usage, error) {
 	u := threadUsage()
-	u.User += m.cfg.Limiter.Busy()
+	u.User += m.handshakes
 	return u, nil
 }

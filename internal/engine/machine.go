@@ -65,8 +65,9 @@ type Machine struct {
 	opNotes  []Notification
 	netNotes []Notification
 
-	count Counters
-	load  loadMeter
+	count      Counters
+	load       loadMeter
+	handshakes time.Duration // that DTLS has computed for us, on other threads
 
 	packetID uint32 // next value of the packet-id extension
 }

@@ -159,8 +159,8 @@ func (m *Machine) ConnectWebRTC(id string, role DTLSRole, fingerprints []dtls.Fi
 	}
 	if w.dtls != nil && w.role == DTLSClient { // a speculative server runs
 		w.dtls.Close()
-		w.dtls = nil
-		w.keys = nil
+		w.dtls, w.keys = nil, nil
+		w.dtlsRun++ // what it still says is ignored
 	}
 	w.runDTLS()
 	if e := w.keys; e != nil {
@@ -435,6 +435,9 @@ func (w *webRTCTransport) setDTLS(state, cert string) {
 func (w *webRTCTransport) onDTLS(e dtls.Event) {
 	if p, ok := e.Err.(*dtls.PanicError); ok {
 		panic(&PanicError{Value: p.Value, Stack: p.Stack})
+	}
+	if e.State == dtls.Connected || e.State == dtls.Failed {
+		w.m.handshakes += w.dtls.Busy()
 	}
 	switch e.State {
 	case dtls.Connected:

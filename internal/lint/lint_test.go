@@ -66,18 +66,22 @@ var layers = map[string]int{
 	"examples/ffmpeg": 9,
 	"bench/fanout":    9,
 	"interop":         9,
+	"interop/impair":  9,
+	"interop/relay":   9,
 
 	"internal/lint": 10,
 }
 
 // sameLayer lists the imports within one layer.
 var sameLayer = map[[2]string]bool{
-	{"internal/stream", "internal/nack"}:  true,
-	{"internal/stream", "internal/score"}: true,
-	{"internal/stream", "internal/rtx"}:   true,
-	{"internal/driver", "internal/tcp"}:   true,
+	{"acceptance", "internal/peer"}:        true,
+	{"interop/relay", "interop/impair"}:    true,
+	{"internal/stream", "internal/nack"}:   true,
+	{"internal/stream", "internal/score"}:  true,
+	{"internal/stream", "internal/rtx"}:    true,
+	{"internal/driver", "internal/tcp"}:    true,
 	{"internal/simnet", "internal/driver"}: true,
-	{"internal/simnet", "internal/tcp"}:   true,
+	{"internal/simnet", "internal/tcp"}:    true,
 }
 
 // A pkg is one package of the module, tests left out.
