@@ -119,10 +119,11 @@ func (o *object) openError() error {
 }
 
 // fail returns err as what the method op of o returns. An id that the engine
-// does not know is taken for that of o.
+// does not know is taken for that of o. Whatever state is wrong on an o that is
+// closed, that is the reason.
 func (o *object) fail(op string, err error) error {
 	err = classified(err)
-	if closed := o.openError(); closed != nil && (errors.Is(err, ErrNotFound) || errors.Is(err, ErrClosed)) {
+	if closed := o.openError(); closed != nil && (errors.Is(err, ErrNotFound) || errors.Is(err, ErrInvalidState)) {
 		err = closed
 	} else if errors.Is(err, ErrNotFound) {
 		err = ErrClosed
@@ -134,7 +135,7 @@ func (o *object) fail(op string, err error) error {
 // the engine does not know, unless o is closed.
 func (o *object) failArgument(op string, err error) error {
 	err = classified(err)
-	if closed := o.openError(); closed != nil && (errors.Is(err, ErrNotFound) || errors.Is(err, ErrClosed)) {
+	if closed := o.openError(); closed != nil && (errors.Is(err, ErrNotFound) || errors.Is(err, ErrInvalidState)) {
 		err = closed
 	}
 	return &Error{Op: op, Object: o.kind, ID: o.id, Err: err}
