@@ -1,0 +1,500 @@
+// Command room is a video conference in one Go file and one page, without any
+// third-party script: start it, open the printed URL in two windows, talk.
+//
+// The path of the URL is the name of the room. A page has a WebSocket to this
+// server, over which the two exchange SDP, and two PeerConnections: the page
+// offers on the one that sends, the server on the one that receives. Package
+// sdpbridge turns the SDP into Producers and Consumers.
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	_ "embed"
+	"errors"
+	"flag"
+	"fmt"
+	"log"
+	"math/big"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/signal"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/mafalda-sfu/mafalda"
+	"github.com/mafalda-sfu/mafalda/sdpbridge"
+	"golang.org/x/net/websocket"
+)
+
+//go:embed index.html
+var page []byte
+
+var mediaCodecs = []mafalda.RouterRTPCodecCapability{
+	{MIMEType: "audio/opus", ClockRate: 48000, Channels: 2, Parameters: map[string]any{"useinbandfec": 1}},
+	{MIMEType: "video/VP8", ClockRate: 90000, Parameters: map[string]any{"x-google-start-bitrate": 1000}},
+	{MIMEType: "video/H264", ClockRate: 90000, Parameters: map[string]any{
+		"packetization-mode": 1, "profile-level-id": "42e01f", "level-asymmetry-allowed": 1,
+	}},
+}
+
+func main() {
+	addr := flag.String("addr", "127.0.0.1:3000", "`address` of the page; 0.0.0.0:3000 with -tls")
+	useTLS := flag.Bool("tls", false, "serve https with a self-signed certificate, so that other devices may use their camera")
+	announced := flag.String("announced", "", "`address` under which browsers reach this machine, if it is behind NAT")
+	mediaPort := flag.Uint("media-port", 44444, "UDP and TCP `port` for media")
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "addr" })
+	if *useTLS && !given {
+		*addr = "0.0.0.0:3000"
+	}
+	if err := run(*addr, *useTLS, *announced, *mediaPort); err != nil {
+		log.Fatal("room: ", err)
+	}
+}
+
+func run(addr string, useTLS bool, announced string, mediaPort uint) error {
+	const workers = 1
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(runtime.NumCPU() + workers + 4) // so that nothing delays the Worker's loop
+	}
+	if mediaPort == 0 || mediaPort > 65535 {
+		return fmt.Errorf("-media-port %d is not a port", mediaPort)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	sfu := mafalda.New()
+	defer sfu.Close()
+	worker, err := sfu.CreateWorker(ctx, mafalda.WorkerSettings{LogLevel: mafalda.LogLevelWarn})
+	if err != nil {
+		return err
+	}
+	ips := localIPs()
+	ports, err := worker.CreateWebRTCServer(ctx, mafalda.WebRTCServerOptions{ListenInfos: listenInfos(ips, announced, uint16(mediaPort))})
+	if err != nil {
+		return fmt.Errorf("media port %d (choose another with -media-port): %w", mediaPort, err)
+	}
+	s := &server{worker: worker, ports: ports, rooms: make(map[string]*room)}
+
+	listener, err := net.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
+	scheme := "http"
+	if useTLS {
+		scheme = "https"
+		certificate, err := selfSigned(ips, announced)
+		if err != nil {
+			return err
+		}
+		listener = tls.NewListener(listener, &tls.Config{Certificates: []tls.Certificate{certificate}})
+	}
+	web := &http.Server{Handler: s.handler(), ReadHeaderTimeout: 10 * time.Second}
+	context.AfterFunc(ctx, func() { web.Close() })
+	context.AfterFunc(ctx, func() { sfu.Close() })
+	worker.Events().Died.On(func(err error) { log.Print("room: the worker died: ", err); stop() })
+	printURLs(scheme, listener.Addr().(*net.TCPAddr), ips)
+	if err := web.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// localIPs returns the IPv4 addresses of this machine, the loopback one last.
+func localIPs() []netip.Addr {
+	var ips []netip.Addr
+	addrs, _ := net.InterfaceAddrs()
+	for _, a := range addrs {
+		if n, err := netip.ParsePrefix(a.String()); err == nil && n.Addr().Is4() && n.Addr().IsGlobalUnicast() && len(ips) < 8 {
+			ips = append(ips, n.Addr())
+		}
+	}
+	return append(ips, netip.MustParseAddr("127.0.0.1"))
+}
+
+// listenInfos are UDP and TCP on one port of every address, or of all of them
+// under one announced address.
+func listenInfos(ips []netip.Addr, announced string, port uint16) []mafalda.ListenInfo {
+	if announced != "" {
+		ips = []netip.Addr{netip.IPv4Unspecified()}
+	}
+	var list []mafalda.ListenInfo
+	for _, protocol := range []mafalda.Protocol{mafalda.ProtocolUDP, mafalda.ProtocolTCP} {
+		for _, ip := range ips {
+			list = append(list, mafalda.ListenInfo{Protocol: protocol, IP: ip, Port: port, AnnouncedAddress: announced})
+		}
+	}
+	return list
+}
+
+func printURLs(scheme string, addr *net.TCPAddr, ips []netip.Addr) {
+	hosts := []string{addr.IP.String()}
+	if addr.IP.IsUnspecified() {
+		hosts = nil
+		for _, ip := range ips {
+			hosts = append(hosts, ip.String())
+		}
+	}
+	fmt.Println("Open this in two windows, and any other path for another room:")
+	for _, host := range hosts {
+		fmt.Printf("  %s://%s/lobby\n", scheme, net.JoinHostPort(host, fmt.Sprint(addr.Port)))
+	}
+	if scheme == "https" {
+		fmt.Println("The certificate is self-signed: the browser will ask once.")
+	}
+}
+
+func selfSigned(ips []netip.Addr, announced string) (tls.Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	template := x509.Certificate{
+		SerialNumber: big.NewInt(time.Now().UnixNano()),
+		NotBefore:    time.Now().Add(-time.Hour),
+		NotAfter:     time.Now().AddDate(0, 1, 0),
+		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		DNSNames:     []string{"localhost"},
+	}
+	if ip := net.ParseIP(announced); ip != nil {
+		template.IPAddresses = append(template.IPAddresses, ip)
+	} else if announced != "" {
+		template.DNSNames = append(template.DNSNames, announced)
+	}
+	for _, ip := range ips {
+		template.IPAddresses = append(template.IPAddresses, ip.AsSlice())
+	}
+	der, err := x509.CreateCertificate(rand.Reader, &template, &template, &key.PublicKey, key)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, err
+}
+
+// A server has the rooms that somebody is in.
+type server struct {
+	worker mafalda.Worker
+	ports  mafalda.WebRTCServer
+
+	mu    sync.Mutex
+	rooms map[string]*room // guarded by mu
+}
+
+func (s *server) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /{$}", http.RedirectHandler("/lobby", http.StatusFound))
+	mux.HandleFunc("GET /{room}", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("Content-Security-Policy", "default-src 'self' 'unsafe-inline'; img-src data:; media-src blob:; connect-src 'self' ws: wss:")
+		w.Write(page)
+	})
+	mux.HandleFunc("GET /{room}/socket", func(w http.ResponseWriter, r *http.Request) {
+		websocket.Server{
+			Handshake: func(c *websocket.Config, r *http.Request) error { // pages of other sites stay out
+				origin, err := websocket.Origin(c, r)
+				if err == nil && (origin == nil || origin.Host != r.Host) {
+					err = errors.New("foreign origin")
+				}
+				return err
+			},
+			Handler: func(socket *websocket.Conn) { s.serve(r.Context(), r.PathValue("room"), socket) },
+		}.ServeHTTP(w, r)
+	})
+	return mux
+}
+
+// A message goes either way over the WebSocket of a page.
+type message struct {
+	Type   string            `json:"type"`
+	Name   string            `json:"name,omitempty"`   // join
+	SDP    string            `json:"sdp,omitempty"`    // join (what it can receive), publish, published, offer, answer
+	Labels map[string]string `json:"labels,omitempty"` // publish: mic, camera or screen by MID
+	MID    string            `json:"mid,omitempty"`    // pause
+	Paused bool              `json:"paused,omitempty"` // pause
+	ID     string            `json:"id,omitempty"`     // joined: who the page is
+	Tracks map[string]track  `json:"tracks,omitempty"` // offer: what is sent, by MID
+	Peers  []peerInfo        `json:"peers,omitempty"`  // peers
+	Error  string            `json:"error,omitempty"`  // error
+}
+
+// A track tells whose stream one is. It is the application data of Consumers.
+type track struct {
+	Peer  string `json:"peer"`
+	Label string `json:"label"`
+}
+
+type peerInfo struct {
+	ID     string          `json:"id"`
+	Name   string          `json:"name"`
+	Paused map[string]bool `json:"paused"` // by label
+}
+
+// A room has a Router and who is in it.
+type room struct {
+	router mafalda.Router
+
+	mu    sync.Mutex // held for one message at a time
+	peers []*peer    // guarded by mu
+}
+
+// A peer is one page. Its fields are guarded by the mutex of its room.
+type peer struct {
+	id, name string
+	socket   *websocket.Conn
+	out      chan message // to the page
+
+	in, outgoing mafalda.WebRTCTransport
+	publish      *sdpbridge.Session // over in: the page offers
+	receive      *sdpbridge.Session // over outgoing: we offer
+	labels       map[string]string  // of what it publishes, by MID
+	offering     bool               // an offer of ours is on its way
+}
+
+// serve is the life of a page's WebSocket.
+func (s *server) serve(ctx context.Context, name string, socket *websocket.Conn) {
+	socket.MaxPayloadBytes = 1 << 20
+	var m message
+	if websocket.JSON.Receive(socket, &m) != nil || m.Type != "join" {
+		return
+	}
+	p := &peer{name: shorten(m.Name), socket: socket, out: make(chan message, 64)}
+	ended := make(chan struct{})
+	defer close(ended)
+	go p.write(ended)
+	r, err := s.enter(ctx, name, p)
+	if err == nil {
+		defer s.leave(name, r, p)
+		err = r.welcome(ctx, s.ports, p, m.SDP)
+	}
+	for err == nil {
+		m = message{}
+		if websocket.JSON.Receive(socket, &m) != nil {
+			return // the page is gone
+		}
+		err = r.handle(ctx, p, m)
+	}
+	log.Printf("room %q, %q: %v", name, p.name, err)
+	_ = websocket.JSON.Send(socket, message{Type: "error", Error: err.Error()})
+}
+
+// enter lets p into a room, which it makes for the first one.
+func (s *server) enter(ctx context.Context, name string, p *peer) (*room, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.rooms[name]
+	if r == nil {
+		router, err := s.worker.CreateRouter(ctx, mafalda.RouterOptions{MediaCodecs: mediaCodecs})
+		if err != nil {
+			return nil, err
+		}
+		r = &room{router: router}
+		s.rooms[name] = r
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.peers = append(r.peers, p)
+	return r, nil
+}
+
+// leave removes p, and the room with the last one.
+func (s *server) leave(name string, r *room, p *peer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.peers = slices.DeleteFunc(r.peers, func(q *peer) bool { return q == p })
+	for _, t := range []mafalda.WebRTCTransport{p.in, p.outgoing} {
+		if t != nil {
+			t.Close() // and with it what others receive of p
+		}
+	}
+	if len(r.peers) == 0 {
+		delete(s.rooms, name)
+		r.router.Close()
+	}
+	r.announce()
+}
+
+// welcome makes the transports of p and sends it what the others publish.
+func (r *room) welcome(ctx context.Context, ports mafalda.WebRTCServer, p *peer, capabilities string) (err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	caps, err := sdpbridge.ParseRTPCapabilities(capabilities, r.router.RTPCapabilities())
+	if err != nil {
+		return err
+	}
+	for _, t := range []*mafalda.WebRTCTransport{&p.in, &p.outgoing} {
+		if *t, err = r.router.CreateWebRTCTransport(ctx, mafalda.WebRTCTransportOptions{WebRTCServer: ports, PreferUDP: true}); err != nil {
+			return err
+		}
+		(*t).Events().ICEStateChange.On(func(state mafalda.ICEState) {
+			if state == mafalda.ICEStateDisconnected {
+				p.socket.Close() // a page that is still there comes again
+			}
+		})
+	}
+	p.id = p.in.ID()
+	p.publish, err = sdpbridge.NewSession(sdpbridge.Options{Router: r.router, Transport: p.in, Accept: func(o *mafalda.ProducerOptions) bool {
+		o.AppData = p.labels[o.RTPParameters.MID]
+		o.KeyFrameRequestDelay = 500 * time.Millisecond
+		return len(p.in.Producers()) < 8
+	}})
+	if err != nil {
+		return err
+	}
+	p.receive, err = sdpbridge.NewSession(sdpbridge.Options{Router: r.router, Transport: p.outgoing, RTPCapabilities: caps})
+	if err != nil {
+		return err
+	}
+	p.send(message{Type: "joined", ID: p.id})
+	for _, q := range r.peers {
+		if q != p && q.publish != nil {
+			r.connect(ctx, q, q.in.Producers(), p)
+		}
+	}
+	r.announce()
+	return nil
+}
+
+// handle does what a page asks for.
+func (r *room) handle(ctx context.Context, p *peer, m message) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch m.Type {
+	case "publish":
+		before := p.in.Producers()
+		p.labels = m.Labels
+		answer, err := p.publish.Answer(ctx, m.SDP)
+		if err != nil {
+			return err
+		}
+		p.send(message{Type: "published", SDP: answer})
+		added := slices.DeleteFunc(p.in.Producers(), func(x mafalda.Producer) bool { return slices.Contains(before, x) })
+		for _, q := range r.peers {
+			if q != p && q.receive != nil {
+				r.connect(ctx, p, added, q)
+			}
+		}
+		r.announce()
+	case "answer":
+		if err := p.receive.SetAnswer(ctx, m.SDP); err != nil {
+			return err
+		}
+		p.offering = false
+		r.negotiate(ctx, p)
+	case "pause":
+		for _, producer := range p.in.Producers() {
+			change := producer.Resume
+			if m.Paused {
+				change = producer.Pause
+			}
+			if producer.RTPParameters().MID == m.MID {
+				if err := change(ctx); err != nil {
+					return err
+				}
+			}
+		}
+		r.announce()
+	}
+	return nil
+}
+
+// connect sends what from publishes to another page.
+func (r *room) connect(ctx context.Context, from *peer, producers []mafalda.Producer, to *peer) {
+	for _, producer := range producers {
+		label, _ := mafalda.AppDataAs[string](producer)
+		consumer, err := to.receive.Consume(ctx, mafalda.ConsumerOptions{
+			ProducerID: producer.ID(), AppData: track{Peer: from.id, Label: label},
+		})
+		if err != nil {
+			log.Printf("room: %q does not get the %s of %q: %v", to.name, label, from.name, err)
+			continue
+		}
+		consumer.Observer().Close.On(func(struct{}) {
+			go func() { // ends with the negotiation
+				r.mu.Lock()
+				defer r.mu.Unlock()
+				r.negotiate(context.Background(), to)
+			}()
+		})
+	}
+	r.negotiate(ctx, to)
+}
+
+// negotiate offers to p what changed, one offer at a time.
+func (r *room) negotiate(ctx context.Context, p *peer) {
+	if p.offering || p.outgoing.Closed() || !p.receive.NegotiationNeeded() {
+		return
+	}
+	offer, err := p.receive.Offer(ctx)
+	if err != nil {
+		log.Printf("room: offer to %q: %v", p.name, err)
+		return
+	}
+	tracks := make(map[string]track)
+	for _, c := range p.outgoing.Consumers() {
+		tracks[c.RTPParameters().MID], _ = mafalda.AppDataAs[track](c)
+	}
+	p.offering = true
+	p.send(message{Type: "offer", SDP: offer, Tracks: tracks})
+}
+
+// announce tells everybody who is there.
+func (r *room) announce() {
+	peers := []peerInfo{}
+	for _, p := range r.peers {
+		if p.publish == nil {
+			continue
+		}
+		info := peerInfo{ID: p.id, Name: p.name, Paused: map[string]bool{}}
+		for _, producer := range p.in.Producers() {
+			label, _ := mafalda.AppDataAs[string](producer)
+			info.Paused[label] = producer.Paused()
+		}
+		peers = append(peers, info)
+	}
+	for _, p := range r.peers {
+		if p.publish != nil {
+			p.send(message{Type: "peers", Peers: peers})
+		}
+	}
+}
+
+// send queues a message. A page that does not read is dropped.
+func (p *peer) send(m message) {
+	select {
+	case p.out <- m:
+	default:
+		p.socket.Close()
+	}
+}
+
+// write sends what is queued until the page is gone.
+func (p *peer) write(ended <-chan struct{}) {
+	for {
+		select {
+		case m := <-p.out:
+			p.socket.SetWriteDeadline(time.Now().Add(10 * time.Second))
+			if websocket.JSON.Send(p.socket, m) != nil {
+				p.socket.Close()
+			}
+		case <-ended:
+			return
+		}
+	}
+}
+
+func shorten(name string) string {
+	letters := []rune(strings.TrimSpace(name))
+	return cmp.Or(string(letters[:min(len(letters), 40)]), "somebody")
+}
