@@ -118,16 +118,24 @@ type virtualWorld struct {
 	d     *virtualDriver
 	m     *Machine
 	notes []Notification
+	// posted is what other goroutines want done; a test that cares does it.
+	posted chan func(*Machine)
 	// onNote gets each notification; nil keeps them in notes.
 	onNote func(Notification)
 }
 
 func newVirtualWorld(t testing.TB) *virtualWorld {
 	t.Helper()
-	w := &virtualWorld{t: t, d: &virtualDriver{now: time.Second}}
+	w := &virtualWorld{t: t, d: &virtualDriver{now: time.Second}, posted: make(chan func(*Machine), 1024)}
 	w.m = newMachine(Config{
 		Driver: w.d, Certificate: testCertificate(), Limiter: dtls.NewLimiter(0), RTCMinPort: 10000, RTCMaxPort: 59999,
-	}, func(func(*Machine)) bool { return true })
+	}, func(f func(*Machine)) bool {
+		select {
+		case w.posted <- f:
+		default:
+		}
+		return true
+	})
 	return w
 }
 

@@ -13,13 +13,26 @@ import (
 	"github.com/mafalda-sfu/mafalda/internal/ice"
 )
 
-// bindingRequest is a check of ICE with the password pwd.
+// bindingRequest is a check of ICE with the password pwd, which nominates.
 func bindingRequest(t testing.TB, ufrag, pwd string) []byte {
 	t.Helper()
+	return buildCheck(t, ufrag, pwd, stun.RawAttribute{Type: stun.AttrUseCandidate})
+}
+
+// withoutNomination is a check that nominates nothing.
+func withoutNomination(t testing.TB, ufrag, pwd string) []byte {
+	t.Helper()
+	return buildCheck(t, ufrag, pwd)
+}
+
+func buildCheck(t testing.TB, ufrag, pwd string, more ...stun.Setter) []byte {
+	t.Helper()
 	priority := binary.BigEndian.AppendUint32(nil, 1)
-	m, err := stun.Build(stun.TransactionID, stun.BindingRequest, stun.NewUsername(ufrag+":them"),
-		stun.RawAttribute{Type: stun.AttrPriority, Value: priority}, stun.RawAttribute{Type: stun.AttrUseCandidate},
-		stun.NewShortTermIntegrity(pwd), stun.Fingerprint)
+	setters := append([]stun.Setter{
+		stun.TransactionID, stun.BindingRequest, stun.NewUsername(ufrag + ":them"),
+		stun.RawAttribute{Type: stun.AttrPriority, Value: priority},
+	}, more...)
+	m, err := stun.Build(append(setters, stun.NewShortTermIntegrity(pwd), stun.Fingerprint)...)
 	require.NoError(t, err)
 	return m.Raw
 }
