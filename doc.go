@@ -88,6 +88,9 @@
 // outside this module embeds it (struct{ mafalda.Producer; … }) and keeps
 // compiling. Package acceptance has the tests that every implementation passes.
 //
+// What only some implementations can do is an interface of its own, asked for
+// with a type assertion: [LoadReporter] and [CounterReporter] on a Worker.
+//
 // # Threads
 //
 // A Worker's loop runs on a thread of its own, and one Worker uses one core.
