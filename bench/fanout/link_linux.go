@@ -1,0 +1,185 @@
+package main
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+// A link carries datagrams between the peers and the server. Write may be
+// called by many goroutines, read by one at a time.
+type link interface {
+	// write sends a datagram of peer i.
+	write(i int, to netip.AddrPort, b []byte) error
+	// read hands over what came for the peers until stop is set.
+	read(stop *atomic.Bool, f func(i int, b []byte)) error
+	// drain throws away what waits to be read.
+	drain() error
+}
+
+const (
+	pollTime = 20 // ms that a stop may be late
+	mtu      = 1500
+)
+
+// A tunLink reads and writes whole IPv4 packets.
+type tunLink struct {
+	fd  int
+	buf [mtu]byte
+}
+
+const (
+	ipHeader  = 20
+	udpHeader = 8
+)
+
+func newTUNLink(fd int) (*tunLink, error) {
+	unix.CloseOnExec(fd)
+	return &tunLink{fd: fd}, unix.SetNonblock(fd, true)
+}
+
+func (l *tunLink) write(i int, to netip.AddrPort, b []byte) error {
+	var p [mtu]byte
+	if len(b) > mtu-ipHeader-udpHeader {
+		return fmt.Errorf("a datagram of %d bytes", len(b))
+	}
+	n := appendUDP(p[:0], peerAddr(tunPeers, i), to, b)
+	_, err := unix.Write(l.fd, n)
+	return err
+}
+
+// appendUDP appends a datagram with its IPv4 header. A UDP checksum of 0 says
+// that there is none: a NIC would have checked it.
+func appendUDP(p []byte, from, to netip.AddrPort, b []byte) []byte {
+	total := ipHeader + udpHeader + len(b)
+	src, dst := from.Addr().As4(), to.Addr().As4()
+	p = append(p, 0x45, 0, byte(total>>8), byte(total), 0, 0, 0x40, 0, 64, unix.IPPROTO_UDP, 0, 0)
+	p = append(p, src[:]...)
+	p = append(p, dst[:]...)
+	binary.BigEndian.PutUint16(p[10:], checksum(p[:ipHeader]))
+	p = binary.BigEndian.AppendUint16(p, from.Port())
+	p = binary.BigEndian.AppendUint16(p, to.Port())
+	p = binary.BigEndian.AppendUint16(p, uint16(udpHeader+len(b)))
+	p = append(p, 0, 0)
+	return append(p, b...)
+}
+
+// checksum is that of an IPv4 header whose own field is 0 (RFC 1071).
+func checksum(h []byte) uint16 {
+	var sum uint32
+	for i := 0; i < len(h); i += 2 {
+		sum += uint32(binary.BigEndian.Uint16(h[i:]))
+	}
+	for sum>>16 != 0 {
+		sum = sum&0xffff + sum>>16
+	}
+	return ^uint16(sum)
+}
+
+// udpOf returns the peer and the payload of an IPv4 packet, if it is UDP.
+func udpOf(p []byte) (i int, b []byte, ok bool) {
+	if len(p) < ipHeader+udpHeader || p[0] != 0x45 || p[9] != unix.IPPROTO_UDP {
+		return 0, nil, false
+	}
+	return peerIndex(binary.BigEndian.Uint16(p[18:])), p[ipHeader+udpHeader:], true
+}
+
+func (l *tunLink) read(stop *atomic.Bool, f func(i int, b []byte)) error {
+	for !stop.Load() {
+		n, err := unix.Read(l.fd, l.buf[:])
+		switch err {
+		case nil:
+			if i, b, ok := udpOf(l.buf[:n]); ok {
+				f(i, b)
+			}
+		case unix.EAGAIN:
+			unix.Poll([]unix.PollFd{{Fd: int32(l.fd), Events: unix.POLLIN}}, pollTime)
+		case unix.EINTR:
+		default:
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *tunLink) drain() error {
+	for {
+		if _, err := unix.Read(l.fd, l.buf[:]); err == unix.EAGAIN {
+			return nil
+		} else if err != nil && err != unix.EINTR {
+			return err
+		}
+	}
+}
+
+// A loopLink has a socket on loopback for each peer.
+type loopLink struct {
+	fds   []int
+	epoll int
+	buf   [mtu]byte
+}
+
+func newLoopLink(peers int) (*loopLink, error) {
+	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	l := &loopLink{epoll: ep}
+	for i := range peers {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return nil, err
+		}
+		l.fds = append(l.fds, fd)
+		a := peerAddr(loopPeers, i)
+		if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: a.Addr().As4(), Port: int(a.Port())}); err != nil {
+			return nil, fmt.Errorf("binding %v: %w", a, err)
+		}
+		if err := unix.EpollCtl(ep, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(i)}); err != nil {
+			return nil, err
+		}
+	}
+	return l, nil
+}
+
+func (l *loopLink) write(i int, to netip.AddrPort, b []byte) error {
+	return unix.Sendto(l.fds[i], b, 0, &unix.SockaddrInet4{Addr: to.Addr().As4(), Port: int(to.Port())})
+}
+
+func (l *loopLink) read(stop *atomic.Bool, f func(i int, b []byte)) error {
+	for !stop.Load() {
+		if _, err := l.turn(pollTime, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *loopLink) drain() error {
+	for {
+		if n, err := l.turn(0, func(int, []byte) {}); n == 0 || err != nil {
+			return err
+		}
+	}
+}
+
+func (l *loopLink) turn(timeout int, f func(i int, b []byte)) (int, error) {
+	var events [64]unix.EpollEvent
+	n, err := unix.EpollWait(l.epoll, events[:], timeout)
+	if err == unix.EINTR {
+		return 1, nil
+	}
+	for _, e := range events[:max(n, 0)] {
+		for {
+			n, _, err := unix.Recvfrom(l.fds[e.Fd], l.buf[:], 0)
+			if err != nil { // empty, or an ICMP message about what was sent
+				break
+			}
+			f(int(e.Fd), l.buf[:n])
+		}
+	}
+	return n, err
+}

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// The network of the benchmark: RFC 2544's, which no other route needs.
+var (
+	tunServer = netip.AddrFrom4([4]byte{198, 18, 0, 1})
+	tunMask   = []byte{255, 254, 0, 0}
+	tunPeers  = [4]byte{198, 19, 0, 0}
+
+	loopServer = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	loopPeers  = [4]byte{127, 19, 0, 0}
+)
+
+const (
+	tunName  = "sink"
+	tunQueue = 16384 // packets that wait while the peers read
+	peerPort = 40000
+)
+
+// peerAddr is the address of peer i in a network: the sender is 0.
+func peerAddr(network [4]byte, i int) netip.AddrPort {
+	network[2], network[3] = byte((i+1)>>8), byte(i+1)
+	return netip.AddrPortFrom(netip.AddrFrom4(network), peerPort)
+}
+
+// peerIndex is the inverse of peerAddr.
+func peerIndex(low16 uint16) int { return int(low16) - 1 }
+
+// openTUN makes the device in the namespace of the process and returns the end
+// that its peers hold.
+func openTUN() (*os.File, error) {
+	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, fmt.Errorf("opening the TUN driver: %w", err)
+	}
+	if err := configureTUN(fd); err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), tunName), nil
+}
+
+func configureTUN(fd int) error {
+	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(s)
+	for _, step := range []struct {
+		what string
+		fd   int
+		call uint
+		set  func(*unix.Ifreq) error
+	}{
+		{"making", fd, unix.TUNSETIFF, func(r *unix.Ifreq) error { r.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI); return nil }},
+		{"naming", s, unix.SIOCSIFADDR, func(r *unix.Ifreq) error { return r.SetInet4Addr(tunServer.AsSlice()) }},
+		{"masking", s, unix.SIOCSIFNETMASK, func(r *unix.Ifreq) error { return r.SetInet4Addr(tunMask) }},
+		{"lengthening", s, unix.SIOCSIFTXQLEN, func(r *unix.Ifreq) error { r.SetUint32(tunQueue); return nil }},
+		{"starting", s, unix.SIOCSIFFLAGS, func(r *unix.Ifreq) error { r.SetUint16(unix.IFF_UP | unix.IFF_RUNNING); return nil }},
+	} {
+		r, err := unix.NewIfreq(tunName)
+		if err == nil {
+			err = step.set(r)
+		}
+		if err == nil {
+			err = unix.IoctlIfreq(step.fd, step.call, r)
+		}
+		if err != nil {
+			return fmt.Errorf("%s the TUN: %w", step.what, err)
+		}
+	}
+	return nil
+}
