@@ -38,6 +38,12 @@ type ListenInfo struct {
 	RecvBufferSize   int
 }
 
+// reaches reports whether a socket bound to l can send to ip: to its own family,
+// and from all addresses of IPv6 to IPv4 too, unless it is for IPv6 only.
+func (l *ListenInfo) reaches(ip netip.Addr) bool {
+	return l.IP.Is4() == ip.Is4() || l.IP.Is6() && l.IP.IsUnspecified() && !l.IPv6Only
+}
+
 // What the kernel may queue for one UDP socket. Its own default holds some 90
 // video packets, less than one burst of key frames.
 const (

@@ -83,3 +83,27 @@ func TestListenInfoErrors(t *testing.T) {
 	require.Empty(t, w.m.transports)
 	require.Empty(t, w.m.servers)
 }
+
+func TestReaches(t *testing.T) {
+	for _, test := range []struct {
+		local  string
+		only6  bool
+		remote string
+		want   bool
+	}{
+		{"10.0.0.1", false, "10.0.0.2", true},
+		{"10.0.0.1", false, "fd00::2", false},
+		{"0.0.0.0", false, "10.0.0.2", true},
+		{"0.0.0.0", false, "fd00::2", false},
+		{"fd00::1", false, "fd00::2", true},
+		{"fd00::1", false, "10.0.0.2", false},
+		{"::", false, "fd00::2", true},
+		{"::", false, "10.0.0.2", true},
+		{"::", true, "fd00::2", true},
+		{"::", true, "10.0.0.2", false},
+	} {
+		l := ListenInfo{IP: netip.MustParseAddr(test.local), IPv6Only: test.only6}
+		require.Equal(t, test.want, l.reaches(netip.MustParseAddr(test.remote)),
+			"from %s to %s, IPv6 only: %v", test.local, test.remote, test.only6)
+	}
+}

@@ -160,8 +160,8 @@ func (p *plainTransport) checkRemote(o PlainConnectOptions) error {
 	if p.rtcp == nil && o.RTCPPort != 0 {
 		return invalid("cannot set rtcpPort with rtcpMux")
 	}
-	if p.rtp.info.IP.Is4() != o.Remote.Addr().Unmap().Is4() && !p.rtp.info.IP.IsUnspecified() {
-		return invalid("remote %s is of another family than local %s", o.Remote.Addr(), p.rtp.info.IP)
+	if ip := o.Remote.Addr().Unmap(); !p.rtp.info.reaches(ip) || p.rtcp != nil && !p.rtcp.info.reaches(ip) {
+		return invalid("remote %s is of another family than local %s", ip, p.rtp.info.IP)
 	}
 	return nil
 }
