@@ -13,6 +13,7 @@ type packetFate uint8
 
 const (
 	packetDiscarded packetFate = iota // of no stream of its Producer
+	packetUnmapped                    // of a stream, but nobody is told of its payload type
 	packetMedia
 	packetRTX
 )

@@ -85,7 +85,7 @@ func (p *producer) receive(ref packetbuf.Ref, pkt rtp.Packet) packetFate {
 	mapped := p.ptMap[pkt.PayloadType()]
 	if mapped == 0 {
 		if fate == packetMedia {
-			return packetDiscarded
+			return packetUnmapped
 		}
 		return fate
 	}
@@ -161,11 +161,11 @@ func storeAge(kind Kind) time.Duration {
 // streamOf finds the stream of a packet, or makes it (media-plane §6.2).
 func (p *producer) streamOf(pkt rtp.Packet) (s *producerStream, created bool) {
 	ssrc := pkt.SSRC()
-	if s := p.last; s != nil && (s.ssrc == ssrc || s.rtx == ssrc) {
+	if s := p.last; s != nil && s.has(ssrc) {
 		return s, false
 	}
 	for _, s := range p.streams {
-		if s.ssrc == ssrc || s.rtx == ssrc && s.rtx != 0 {
+		if s.has(ssrc) {
 			p.last = s
 			return s, false
 		}
@@ -185,6 +185,11 @@ func (p *producer) streamOf(pkt rtp.Packet) (s *producerStream, created bool) {
 		return p.newStream(i, ssrc), true
 	}
 	return nil, false
+}
+
+// has reports whether ssrc is that of the media or of its retransmissions.
+func (s *producerStream) has(ssrc uint32) bool {
+	return s.ssrc == ssrc || s.rtx == ssrc && s.rtx != 0
 }
 
 // encodingOf returns the encoding that a packet of an unknown SSRC belongs to,

@@ -203,6 +203,10 @@ func (t *transport) enter(p *producer, ref packetbuf.Ref, pkt rtp.Packet) {
 		t.recvRTP.Update(t.m.now, size)
 	case packetRTX:
 		t.recvRTX.Update(t.m.now, size)
+	case packetUnmapped:
+		// Unlike mediasoup, which forgets the rollover counter here and then can
+		// not decrypt what follows in the same stream.
+		t.m.count.DropUnknownStream++
 	case packetDiscarded:
 		t.m.count.DropUnknownStream++
 		if t.rx != nil {
