@@ -205,10 +205,13 @@ func TestAbuseListenersThatClose(t *testing.T) {
 				x.consumer = consume(t, x.router, x.out, x.producer)
 				require.NoError(t, x.producer.EnableTraceEvent(ctx, mafalda.TraceRTP))
 				done := make(chan struct{})
+				connecting, connected := context.WithTimeout(ctx, 5*time.Second)
+				defer connected()
 				var once sync.Once
 				on(&x, func() {
 					once.Do(func() {
 						defer close(done)
+						defer connected() // or never will be
 						assert.NoError(t, of(&x).Close())
 					})
 				})
@@ -216,9 +219,7 @@ func TestAbuseListenersThatClose(t *testing.T) {
 				require.NoError(t, err)
 				defer e.Close()
 				require.NoError(t, x.in.Connect(ctx, mafalda.WebRTCTransportConnectOptions{DTLSParameters: e.DTLSParameters()}))
-				short, cancel := context.WithTimeout(ctx, time.Second)
-				defer cancel()
-				if e.Connect(short, x.in.ICEParameters(), x.in.ICECandidates()) == nil {
+				if e.Connect(connecting, x.in.ICEParameters(), x.in.ICECandidates()) == nil {
 					for n := range 20 {
 						_ = e.WriteRTP(vp8(100, uint16(n), n == 0, "v"))
 						time.Sleep(time.Millisecond)
@@ -252,7 +253,8 @@ func TestAbuseWorkerClose(t *testing.T) {
 	for i := range much(6, 200) {
 		worker, router := s.addWorker()
 		server := newServer(t, worker)
-		in, sender := dial(t, router, mafalda.WebRTCTransportOptions{WebRTCServer: server}, peer.Config{TCP: i%2 == 0})
+		in := newWebRTC(t, router, mafalda.WebRTCTransportOptions{WebRTCServer: server})
+		sender := connect(t, in, peer.Config{TCP: i%2 == 0})
 		producer := produce(t, in, video(100, "v"))
 		stop := make(chan struct{})
 		var wg sync.WaitGroup

@@ -214,11 +214,18 @@ func dial(t testing.TB, r mafalda.Router, o mafalda.WebRTCTransportOptions, cfg 
 
 func dialTo(t testing.TB, tr mafalda.WebRTCTransport, cfg peer.Config) *peer.Peer {
 	t.Helper()
+	p := connect(t, tr, cfg)
+	t.Cleanup(p.Close)
+	return p
+}
+
+// connect is dialTo for a peer that the caller closes.
+func connect(t testing.TB, tr mafalda.WebRTCTransport, cfg peer.Config) *peer.Peer {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	p, err := peer.Dial(ctx, tr, cfg)
 	require.NoError(t, err)
-	t.Cleanup(p.Close)
 	require.Eventually(t, func() bool { return tr.DTLSState() == mafalda.DTLSStateConnected }, 10*time.Second, time.Millisecond)
 	return p
 }
