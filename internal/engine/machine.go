@@ -61,6 +61,7 @@ type Machine struct {
 	compound    []byte // for RTCP that we build
 
 	seq      uint64
+	patience time.Duration // what is left of maxFarewell in this turn
 	inOp     bool
 	opNotes  []Notification
 	netNotes []Notification
@@ -164,6 +165,7 @@ func (m *Machine) flush() {
 // tick reads the clock, once after each wait.
 func (m *Machine) tick() {
 	if m.stale {
+		m.patience = maxFarewell
 		m.now = m.drv.Now()
 		m.stale = false
 	}

@@ -16,7 +16,6 @@ type webRTCServer struct {
 	id        string
 	listeners []*listener
 
-	closed     bool
 	transports []*webRTCTransport // in order of creation
 	ufrags     map[string]*webRTCTransport
 	tuples     map[ice.Tuple]*webRTCTransport
@@ -75,7 +74,9 @@ func (m *Machine) CloseWebRTCServer(id string) error {
 }
 
 func (s *webRTCServer) close() {
-	s.closed = true
+	for _, t := range s.transports {
+		t.leave()
+	}
 	for len(s.transports) > 0 {
 		s.transports[0].t.close()
 	}
