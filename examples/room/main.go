@@ -24,6 +24,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"os"
 	"os/signal"
 	"runtime"
@@ -49,63 +50,72 @@ var mediaCodecs = []mafalda.RouterRTPCodecCapability{
 	}},
 }
 
+var (
+	addr      = flag.String("addr", "127.0.0.1:3000", "`address` of the page; with -tls 0.0.0.0:3000 unless given")
+	secure    = flag.Bool("tls", false, "https with a self-signed certificate, so that other devices may use their camera")
+	announced = flag.String("announced", "", "`address` under which browsers reach this machine, if it is behind NAT")
+	mediaPort = flag.Uint("media-port", 44444, "UDP and TCP `port` of media")
+)
+
 func main() {
-	addr := flag.String("addr", "127.0.0.1:3000", "`address` of the page; 0.0.0.0:3000 with -tls")
-	useTLS := flag.Bool("tls", false, "serve https with a self-signed certificate, so that other devices may use their camera")
-	announced := flag.String("announced", "", "`address` under which browsers reach this machine, if it is behind NAT")
-	mediaPort := flag.Uint("media-port", 44444, "UDP and TCP `port` for media")
 	flag.Parse()
 	given := false
 	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "addr" })
-	if *useTLS && !given {
+	if *secure && !given {
 		*addr = "0.0.0.0:3000"
 	}
-	if err := run(*addr, *useTLS, *announced, *mediaPort); err != nil {
-		log.Fatal("room: ", err)
-	}
-}
-
-func run(addr string, useTLS bool, announced string, mediaPort uint) error {
 	const workers = 1
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(runtime.NumCPU() + workers + 4) // so that nothing delays the Worker's loop
 	}
-	if mediaPort == 0 || mediaPort > 65535 {
-		return fmt.Errorf("-media-port %d is not a port", mediaPort)
-	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	sfu := mafalda.New()
-	defer sfu.Close()
-	worker, err := sfu.CreateWorker(ctx, mafalda.WorkerSettings{LogLevel: mafalda.LogLevelWarn})
+	if err := run(ctx); err != nil {
+		log.Fatal("room: ", err)
+	}
+}
+
+// run serves until ctx ends or the Worker dies.
+func run(ctx context.Context) error {
+	if *mediaPort == 0 || *mediaPort > 65535 {
+		return fmt.Errorf("-media-port %d is no port", *mediaPort)
+	}
+	worker, err := mafalda.CreateWorker(mafalda.WorkerSettings{LogLevel: mafalda.LogLevelWarn})
 	if err != nil {
 		return err
 	}
+	defer worker.Close()
 	ips := localIPs()
-	ports, err := worker.CreateWebRTCServer(ctx, mafalda.WebRTCServerOptions{ListenInfos: listenInfos(ips, announced, uint16(mediaPort))})
+	ports, err := worker.CreateWebRTCServer(ctx, mafalda.WebRTCServerOptions{ListenInfos: listenInfos(ips, *announced, uint16(*mediaPort))})
 	if err != nil {
-		return fmt.Errorf("media port %d (choose another with -media-port): %w", mediaPort, err)
+		return fmt.Errorf("-media-port %d: %w", *mediaPort, err)
 	}
 	s := &server{worker: worker, ports: ports, rooms: make(map[string]*room)}
 
-	listener, err := net.Listen("tcp", addr)
+	listener, err := net.Listen("tcp", *addr)
 	if err != nil {
 		return err
 	}
+	web := &http.Server{Handler: s.handler(), ReadHeaderTimeout: 10 * time.Second}
+	context.AfterFunc(ctx, func() { web.Close() })
+	worker.Events().Died.On(func(err error) { log.Print("room: the worker died: ", err); web.Close() })
 	scheme := "http"
-	if useTLS {
+	if *secure {
 		scheme = "https"
-		certificate, err := selfSigned(ips, announced)
+		certificate, err := selfSigned(ips, *announced)
 		if err != nil {
 			return err
 		}
 		listener = tls.NewListener(listener, &tls.Config{Certificates: []tls.Certificate{certificate}})
 	}
-	web := &http.Server{Handler: s.handler(), ReadHeaderTimeout: 10 * time.Second}
-	context.AfterFunc(ctx, func() { web.Close() })
-	context.AfterFunc(ctx, func() { sfu.Close() })
-	worker.Events().Died.On(func(err error) { log.Print("room: the worker died: ", err); stop() })
-	printURLs(scheme, listener.Addr().(*net.TCPAddr), ips)
+	at := listener.Addr().(*net.TCPAddr)
+	if !at.IP.IsUnspecified() {
+		ips = []netip.Addr{at.AddrPort().Addr()}
+	}
+	fmt.Println("Open this in two windows, and any other path for another room:")
+	for _, ip := range ips {
+		fmt.Printf("  %s://%s/lobby\n", scheme, netip.AddrPortFrom(ip.Unmap(), uint16(at.Port)))
+	}
 	if err := web.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
@@ -139,23 +149,7 @@ func listenInfos(ips []netip.Addr, announced string, port uint16) []mafalda.List
 	return list
 }
 
-func printURLs(scheme string, addr *net.TCPAddr, ips []netip.Addr) {
-	hosts := []string{addr.IP.String()}
-	if addr.IP.IsUnspecified() {
-		hosts = nil
-		for _, ip := range ips {
-			hosts = append(hosts, ip.String())
-		}
-	}
-	fmt.Println("Open this in two windows, and any other path for another room:")
-	for _, host := range hosts {
-		fmt.Printf("  %s://%s/lobby\n", scheme, net.JoinHostPort(host, fmt.Sprint(addr.Port)))
-	}
-	if scheme == "https" {
-		fmt.Println("The certificate is self-signed: the browser will ask once.")
-	}
-}
-
+// selfSigned returns a fresh certificate for all addresses of this machine.
 func selfSigned(ips []netip.Addr, announced string) (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -166,12 +160,10 @@ func selfSigned(ips []netip.Addr, announced string) (tls.Certificate, error) {
 		NotBefore:    time.Now().Add(-time.Hour),
 		NotAfter:     time.Now().AddDate(0, 1, 0),
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		DNSNames:     []string{"localhost"},
+		DNSNames:     []string{"localhost", cmp.Or(announced, "localhost")},
 	}
-	if ip := net.ParseIP(announced); ip != nil {
-		template.IPAddresses = append(template.IPAddresses, ip)
-	} else if announced != "" {
-		template.DNSNames = append(template.DNSNames, announced)
+	if ip, err := netip.ParseAddr(announced); err == nil {
+		template.DNSNames, ips = template.DNSNames[:1], append(ips, ip)
 	}
 	for _, ip := range ips {
 		template.IPAddresses = append(template.IPAddresses, ip.AsSlice())
@@ -199,16 +191,11 @@ func (s *server) handler() http.Handler {
 		w.Write(page)
 	})
 	mux.HandleFunc("GET /{room}/socket", func(w http.ResponseWriter, r *http.Request) {
-		websocket.Server{
-			Handshake: func(c *websocket.Config, r *http.Request) error { // pages of other sites stay out
-				origin, err := websocket.Origin(c, r)
-				if err == nil && (origin == nil || origin.Host != r.Host) {
-					err = errors.New("foreign origin")
-				}
-				return err
-			},
-			Handler: func(socket *websocket.Conn) { s.serve(r.Context(), r.PathValue("room"), socket) },
-		}.ServeHTTP(w, r)
+		if origin, err := url.Parse(r.Header.Get("Origin")); err != nil || origin.Host != r.Host {
+			http.Error(w, "pages of other sites stay out", http.StatusForbidden)
+			return
+		}
+		websocket.Handler(func(socket *websocket.Conn) { s.serve(r.Context(), r.PathValue("room"), socket) }).ServeHTTP(w, r)
 	})
 	return mux
 }

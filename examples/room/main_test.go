@@ -1,0 +1,221 @@
+package main
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mafalda-sfu/mafalda"
+	"github.com/pion/webrtc/v4"
+	"github.com/pion/webrtc/v4/pkg/media"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/net/websocket"
+)
+
+const patience = 15 * time.Second
+
+func newServer(t *testing.T) (*server, *httptest.Server) {
+	t.Helper()
+	sfu := mafalda.New()
+	t.Cleanup(func() { require.NoError(t, sfu.Close()) })
+	worker, err := sfu.CreateWorker(t.Context(), mafalda.WorkerSettings{})
+	require.NoError(t, err)
+	infos := listenInfos([]netip.Addr{netip.MustParseAddr("127.0.0.1")}, "", 0)
+	ports, err := worker.CreateWebRTCServer(t.Context(), mafalda.WebRTCServerOptions{ListenInfos: infos})
+	require.NoError(t, err)
+	s := &server{worker: worker, ports: ports, rooms: make(map[string]*room)}
+	web := httptest.NewServer(s.handler())
+	t.Cleanup(web.Close)
+	return s, web
+}
+
+// A browser does what the page does, with Pion.
+type browser struct {
+	t                  *testing.T
+	socket             *websocket.Conn
+	sending, receiving *webrtc.PeerConnection
+	heard              chan message // published, offer (once answered), peers, error
+	tracks             chan *webrtc.TrackRemote
+}
+
+func open(t *testing.T, web *httptest.Server, name string) *browser {
+	t.Helper()
+	socket, err := websocket.Dial(strings.Replace(web.URL, "http", "ws", 1)+"/lobby/socket", "", web.URL)
+	require.NoError(t, err)
+	b := &browser{t: t, socket: socket, heard: make(chan message, 64), tracks: make(chan *webrtc.TrackRemote, 8)}
+	var settings webrtc.SettingEngine
+	settings.SetIncludeLoopbackCandidate(true)
+	settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
+	api := webrtc.NewAPI(webrtc.WithSettingEngine(settings))
+	for _, pc := range []**webrtc.PeerConnection{&b.sending, &b.receiving} {
+		*pc, err = api.NewPeerConnection(webrtc.Configuration{})
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, (*pc).Close()) })
+	}
+	t.Cleanup(func() { socket.Close() })
+	b.receiving.OnTrack(func(track *webrtc.TrackRemote, _ *webrtc.RTPReceiver) { b.tracks <- track })
+
+	probe, err := api.NewPeerConnection(webrtc.Configuration{})
+	require.NoError(t, err)
+	for _, kind := range []webrtc.RTPCodecType{webrtc.RTPCodecTypeAudio, webrtc.RTPCodecTypeVideo} {
+		_, err = probe.AddTransceiverFromKind(kind, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionRecvonly})
+		require.NoError(t, err)
+	}
+	offer, err := probe.CreateOffer(nil)
+	require.NoError(t, err)
+	require.NoError(t, probe.Close())
+	b.send(message{Type: "join", Name: name, SDP: offer.SDP})
+	go b.listen() // ends with the socket
+	return b
+}
+
+func (b *browser) send(m message) { require.NoError(b.t, websocket.JSON.Send(b.socket, m)) }
+
+func (b *browser) listen() {
+	for {
+		var m message
+		if websocket.JSON.Receive(b.socket, &m) != nil {
+			return
+		}
+		switch m.Type {
+		case "published":
+			_ = b.sending.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: m.SDP})
+		case "offer":
+			_ = b.receiving.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: m.SDP})
+			answer, err := b.receiving.CreateAnswer(nil)
+			if err != nil {
+				return
+			}
+			_ = b.receiving.SetLocalDescription(answer)
+			_ = websocket.JSON.Send(b.socket, message{Type: "answer", SDP: answer.SDP})
+		}
+		b.heard <- m
+	}
+}
+
+// wait returns the next message for which ok is true.
+func (b *browser) wait(ok func(message) bool) message {
+	b.t.Helper()
+	timeout := time.After(patience)
+	for {
+		select {
+		case m := <-b.heard:
+			if ok(m) {
+				return m
+			}
+		case <-timeout:
+			b.t.Fatal("no such message")
+		}
+	}
+}
+
+// publish sends a VP8 key frame every 20 ms until the test ends.
+func (b *browser) publish() {
+	b.t.Helper()
+	track, err := webrtc.NewTrackLocalStaticSample(webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeVP8}, "v", "s")
+	require.NoError(b.t, err)
+	transceiver, err := b.sending.AddTransceiverFromTrack(track, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionSendonly})
+	require.NoError(b.t, err)
+	offer, err := b.sending.CreateOffer(nil)
+	require.NoError(b.t, err)
+	require.NoError(b.t, b.sending.SetLocalDescription(offer))
+	b.send(message{Type: "publish", SDP: offer.SDP, Labels: map[string]string{transceiver.Mid(): "camera"}})
+	stop := make(chan struct{})
+	b.t.Cleanup(func() { close(stop) })
+	go func() { // ends with the test
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-tick.C:
+				sample := []byte{0x10, 0, 0, 0x9d, 0x01, 0x2a, 2, 0, 2, 0, 1, 2, 3}
+				_ = track.WriteSample(media.Sample{Data: sample, Duration: 20 * time.Millisecond})
+			}
+		}
+	}()
+}
+
+func TestRoom(t *testing.T) {
+	s, web := newServer(t)
+	alice := open(t, web, " Alice ")
+	id := alice.wait(func(m message) bool { return m.Type == "joined" }).ID
+	alice.publish()
+	alice.wait(func(m message) bool { return m.Type == "published" })
+
+	bob := open(t, web, "")
+	offer := bob.wait(func(m message) bool { return m.Type == "offer" })
+	require.Equal(t, map[string]track{"s0": {Peer: id, Label: "camera"}}, offer.Tracks)
+	got := bob.wait(func(m message) bool { return m.Type == "peers" && len(m.Peers) == 2 })
+	require.Equal(t, peerInfo{ID: id, Name: "Alice", Paused: map[string]bool{"camera": false}}, got.Peers[0])
+	require.Equal(t, "somebody", got.Peers[1].Name)
+	select {
+	case track := <-bob.tracks:
+		require.NoError(t, track.SetReadDeadline(time.Now().Add(patience)))
+		for range 10 {
+			_, _, err := track.ReadRTP()
+			require.NoError(t, err)
+		}
+	case <-time.After(patience):
+		t.Fatal("no track")
+	}
+
+	alice.send(message{Type: "pause", MID: "0", Paused: true})
+	bob.wait(func(m message) bool { return m.Type == "peers" && m.Peers[0].Paused["camera"] })
+	alice.send(message{Type: "pause", MID: "0"})
+	bob.wait(func(m message) bool { return m.Type == "peers" && !m.Peers[0].Paused["camera"] })
+
+	require.NoError(t, alice.socket.Close())
+	left := 0
+	bob.wait(func(m message) bool { // in any order
+		if m.Type == "peers" && len(m.Peers) == 1 || m.Type == "offer" && len(m.Tracks) == 0 {
+			left++
+		}
+		return left == 2
+	})
+	require.NoError(t, bob.socket.Close())
+	require.Eventually(t, func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return len(s.rooms) == 0 && len(s.worker.Routers()) == 0
+	}, patience, time.Millisecond)
+}
+
+func TestHostilePage(t *testing.T) {
+	s, web := newServer(t)
+	good := open(t, web, "good")
+	good.wait(func(m message) bool { return m.Type == "peers" })
+	for _, m := range []message{{Type: "publish", SDP: "v=0"}, {Type: "answer", SDP: "v=0"}} {
+		bad := open(t, web, strings.Repeat("é", 1000))
+		bad.wait(func(m message) bool { return m.Type == "joined" })
+		bad.send(m)
+		bad.wait(func(m message) bool { return m.Type == "error" })
+	}
+	good.wait(func(m message) bool { return m.Type == "peers" && len(m.Peers) == 1 })
+
+	_, err := websocket.Dial(strings.Replace(web.URL, "http", "ws", 1)+"/lobby/socket", "", "https://evil.example")
+	require.Error(t, err)
+	require.Len(t, s.worker.Routers(), 1)
+}
+
+func TestPage(t *testing.T) {
+	_, web := newServer(t)
+	for path, status := range map[string]int{"/": http.StatusOK, "/any%20room": http.StatusOK, "/a/b": http.StatusNotFound} {
+		resp, err := http.Get(web.URL + path)
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		require.Equal(t, status, resp.StatusCode, path)
+	}
+}
+
+func TestSelfSigned(t *testing.T) {
+	for _, announced := range []string{"", "192.0.2.9", "room.example"} {
+		c, err := selfSigned(localIPs(), announced)
+		require.NoError(t, err)
+		require.Len(t, c.Certificate, 1)
+	}
+}
