@@ -87,8 +87,10 @@ func (r *router) serverOf(s WebRTCServer) (*webRTCServer, error) {
 		return nil, invalid("WebRTCServer is a %T, of another implementation", s)
 	case server == nil:
 		return nil, invalid("WebRTCServer is nil")
-	case server.w != r.w || server.Closed():
-		return nil, invalidState("this Worker has no WebRTCServer %s", server.id)
+	case server.w != r.w:
+		return nil, invalid("WebRTCServer %s is of another Worker", server.id)
+	case server.Closed():
+		return nil, invalidState("WebRTCServer %s is closed", server.id)
 	}
 	return server, nil
 }

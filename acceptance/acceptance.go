@@ -1,0 +1,120 @@
+// Package acceptance tests implementations of the mafalda API.
+//
+// A package that implements [mafalda.SFU] needs one test:
+//
+//	func TestAcceptance(t *testing.T) {
+//		acceptance.Run(t, acceptance.Target{
+//			New: func(t testing.TB) mafalda.SFU { return mypkg.New() },
+//		})
+//	}
+//
+// The cases look at the implementation from outside: they call it, listen to
+// its events, and exchange real packets with it, as endpoints of WebRTC over
+// UDP and TCP and as plain RTP over UDP on the loopback interface. Each names
+// the rule that it checks and the lines of mediasoup's own test suite that it
+// stands for; docs/acceptance.md has the list.
+package acceptance
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/mafalda-sfu/mafalda"
+)
+
+// A Target is an implementation under test.
+type Target struct {
+	// New returns an SFU for one case; it registers with t.Cleanup whatever
+	// must be released. Cases run in parallel, each with an SFU of its own.
+	// Required.
+	New func(t testing.TB) mafalda.SFU
+	// Skip maps the name of a case to the reason why this implementation can't
+	// pass it. A name that no case has fails the run, so a stale skip is seen.
+	Skip map[string]string
+	// Inject, if not nil, makes a live object emit an event that no packet can
+	// provoke: for a Worker and an error, the Worker dies of that error.
+	// Cases that need it are skipped, visibly, when it is nil.
+	Inject func(object, event any) error
+}
+
+// A testCase is one rule.
+type testCase struct {
+	name        string
+	explanation string   // the rule that a failure violates
+	upstream    []string // lines of the checklist that it stands for
+	inject      bool     // it needs Target.Inject
+	run         func(t *testing.T, s *suite)
+}
+
+// A suite is what a case works with.
+type suite struct {
+	Target
+	sfu mafalda.SFU
+}
+
+// cases has all cases, by subject.
+var cases = slices.Concat(
+	sfuCases,
+	workerCases,
+	webRTCServerCases,
+	routerCases,
+	webRTCTransportCases,
+	listenCases,
+	stunCases,
+	iceCases,
+	dtlsCases,
+	plainTransportCases,
+	plainMediaCases,
+	directTransportCases,
+	producerCases,
+	produceErrorCases,
+	consumerCases,
+	codecCases,
+	forwardingCases,
+	mappingCases,
+	demuxCases,
+	pauseCases,
+	keyFrameCases,
+	retransmissionCases,
+	rtcpCases,
+	feedbackCases,
+	scoreCases,
+	traceCases,
+	statsCases,
+	closeCases,
+	closedCases,
+	concurrencyCases,
+	copyCases,
+	abuseCases,
+)
+
+// Run runs every case against target, each as a parallel subtest with an SFU
+// of its own. A failure logs the rule that was violated.
+func Run(t *testing.T, target Target) {
+	t.Helper()
+	for name := range target.Skip {
+		if !slices.ContainsFunc(cases, func(c testCase) bool { return c.name == name }) {
+			t.Errorf("Skip names no case: %q", name)
+		}
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			if why, ok := target.Skip[c.name]; ok {
+				t.Skip(why)
+			}
+			if c.inject && target.Inject == nil {
+				t.Skip("needs Target.Inject")
+			}
+			t.Parallel()
+			t.Cleanup(func() {
+				if t.Failed() {
+					t.Log("rule: " + c.explanation)
+					for _, id := range c.upstream {
+						t.Logf("mediasoup %s: %s", id, ruleOf(id))
+					}
+				}
+			})
+			c.run(t, &suite{Target: target, sfu: target.New(t)})
+		})
+	}
+}

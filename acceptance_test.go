@@ -1,0 +1,19 @@
+package mafalda_test
+
+import (
+	"testing"
+
+	"github.com/mafalda-sfu/mafalda"
+	"github.com/mafalda-sfu/mafalda/acceptance"
+)
+
+func TestAcceptance(t *testing.T) {
+	acceptance.Run(t, acceptance.Target{
+		New: func(t testing.TB) mafalda.SFU {
+			sfu := mafalda.New()
+			t.Cleanup(func() { sfu.Close() })
+			return sfu
+		},
+		Inject: mafalda.Inject,
+	})
+}
