@@ -175,6 +175,16 @@ func TestORTCGolden(t *testing.T) {
 	}
 }
 
+// TestGoldenDifferencesAreListed holds the differences against the document that
+// tells users of them.
+func TestGoldenDifferencesAreListed(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("docs", "differences.md"))
+	require.NoError(t, err)
+	for _, d := range goldenDifferences {
+		require.Contains(t, string(text), "\n| "+d.name+" | ", "docs/differences.md lacks a line")
+	}
+}
+
 // judge compares our answer with mediasoup's. It returns the names of the
 // differences that explain a deviation, or what is wrong.
 func (c *goldenCase) judge(got any, err error, undecodable bool) (names []string, problem string) {
