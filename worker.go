@@ -181,6 +181,7 @@ type WorkerResourceUsage struct {
 // [LoadBetween].
 type LoadReporter interface {
 	// Load returns the load since the previous call, or since the Worker began.
+	// Calls in quick succession may get the same answer.
 	Load(ctx context.Context) (Load, error)
 }
 
