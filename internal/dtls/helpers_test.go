@@ -103,17 +103,14 @@ func (e *end) quiet(t testing.TB) {
 func pair(t testing.TB, server, client func(*Config)) (s, c *end) {
 	t.Helper()
 	s = start(t, Server, server)
-	c = &end{}
-	var ready = make(chan struct{})
-	var peer *end
-	peer = start(t, Client, func(cfg *Config) {
+	ready := make(chan struct{})
+	c = start(t, Client, func(cfg *Config) {
 		send := cfg.Send
 		cfg.Send = func(b []byte) { <-ready; send(b) }
 		if client != nil {
 			client(cfg)
 		}
 	})
-	c = peer
 	c.route(func(b []byte) { s.Feed(b) })
 	s.route(func(b []byte) { c.Feed(b) })
 	close(ready)
