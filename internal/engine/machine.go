@@ -26,10 +26,12 @@ const (
 // calls it does so through [Do], or turns it by hand in a test.
 type Machine struct {
 	// Constant after newMachine.
-	cfg  Config
-	drv  driver.Driver
-	log  *slog.Logger
-	post func(func(*Machine)) bool
+	cfg Config
+	drv driver.Driver
+	log *slog.Logger
+	// Loggers of subjects; see LogTag in the root package.
+	iceLog, dtlsLog *slog.Logger
+	post            func(func(*Machine)) bool
 	// ntpOffset plus now is the time since the Unix epoch. The wall clock is
 	// read once, so that no report ever steps (media-plane §1.1).
 	ntpOffset time.Duration
@@ -100,6 +102,8 @@ func newMachine(cfg Config, post func(func(*Machine)) bool) *Machine {
 		cfg:        cfg,
 		drv:        cfg.Driver,
 		log:        cfg.Logger,
+		iceLog:     cfg.Logger.With("tag", "ice"),
+		dtlsLog:    cfg.Logger.With("tag", "dtls"),
 		wheel:      timer.NewWheel(timerTick),
 		pool:       packetbuf.NewPool(slotSize, chunkSlots, maxSlots),
 		ports:      port.NewManager(),

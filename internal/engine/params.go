@@ -170,20 +170,34 @@ const (
 	featureCodec
 )
 
-var codecClasses = map[string]codecClass{
-	"audio/opus": mediaCodec, "audio/multiopus": mediaCodec, "audio/pcma": mediaCodec,
-	"audio/pcmu": mediaCodec, "audio/isac": mediaCodec, "audio/g722": mediaCodec,
-	"audio/ilbc": mediaCodec, "audio/silk": mediaCodec,
-	"video/vp8": mediaCodec, "video/vp9": mediaCodec, "video/h264": mediaCodec, "video/av1": mediaCodec,
-	"audio/cn": complementCodec, "audio/telephone-event": complementCodec,
-	"audio/rtx": featureCodec, "video/rtx": featureCodec,
-	"audio/ulpfec": featureCodec, "video/ulpfec": featureCodec,
-	"audio/flexfec": featureCodec, "video/flexfec": featureCodec,
-	"audio/x-ulpfecuc": featureCodec, "video/x-ulpfecuc": featureCodec,
-	"audio/red": featureCodec, "video/red": featureCodec,
+// A codecType is a codec that the engine knows.
+type codecType struct {
+	name  string // the MIME type in canonical case
+	class codecClass
 }
 
-func (c *CodecParameters) class() codecClass { return codecClasses[strings.ToLower(c.MimeType)] }
+// codecTypes has them by MIME type in lower case.
+var codecTypes = func() map[string]codecType {
+	types := map[string]codecType{}
+	for class, names := range map[codecClass][]string{
+		mediaCodec: {
+			"audio/opus", "audio/multiopus", "audio/PCMA", "audio/PCMU", "audio/ISAC", "audio/G722",
+			"audio/iLBC", "audio/SILK", "video/VP8", "video/VP9", "video/H264", "video/AV1",
+		},
+		complementCodec: {"audio/CN", "audio/telephone-event"},
+		featureCodec: {
+			"audio/rtx", "video/rtx", "audio/ulpfec", "video/ulpfec", "audio/flexfec", "video/flexfec",
+			"audio/x-ulpfecuc", "video/x-ulpfecuc", "audio/red", "video/red",
+		},
+	} {
+		for _, name := range names {
+			types[strings.ToLower(name)] = codecType{name, class}
+		}
+	}
+	return types
+}()
+
+func (c *CodecParameters) class() codecClass { return codecTypes[strings.ToLower(c.MimeType)].class }
 
 // is reports whether the sub-type of c is name, in lower case.
 func (c *CodecParameters) is(name string) bool {
@@ -221,9 +235,11 @@ func (p *RTPParameters) validate() error {
 	var seen [256]bool
 	for i := range p.Codecs {
 		c := &p.Codecs[i]
-		if c.class() == 0 {
+		known, ok := codecTypes[strings.ToLower(c.MimeType)]
+		if !ok {
 			return invalid("unknown MIME type %q", c.MimeType)
 		}
+		c.MimeType = known.name
 		if c.PayloadType > 127 {
 			return invalid("payload type %d is out of range", c.PayloadType)
 		}

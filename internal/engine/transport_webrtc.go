@@ -380,6 +380,7 @@ func (w *webRTCTransport) describe(p tuplePath) Tuple {
 }
 
 func (w *webRTCTransport) iceState(s ice.State) {
+	w.m.iceLog.Debug("ICE state", "transport", w.t.id, "state", s.String())
 	w.m.notify(w.t.id, ICEStateChange{s.String()})
 	switch s {
 	case ice.Connected, ice.Completed:
@@ -440,6 +441,7 @@ func (w *webRTCTransport) runDTLS() {
 
 func (w *webRTCTransport) setDTLS(state, cert string) {
 	w.dtlsState = state
+	w.m.dtlsLog.Debug("DTLS state", "transport", w.t.id, "state", state)
 	w.m.notify(w.t.id, DTLSStateChange{State: state, RemoteCertificate: cert})
 }
 
@@ -466,7 +468,7 @@ func (w *webRTCTransport) onDTLS(e dtls.Event) {
 
 func (w *webRTCTransport) dtlsConnected(e dtls.Event) {
 	if !dtls.Match(*w.remote, e.RemoteCertificate) {
-		w.m.log.Warn("DTLS certificate does not match the fingerprint", "transport", w.t.id)
+		w.m.dtlsLog.Warn("DTLS certificate does not match the fingerprint", "transport", w.t.id)
 		w.endDTLS("failed")
 		return
 	}

@@ -116,6 +116,7 @@ func (w *Worker) run(m *Machine) {
 	defer runtime.UnlockOSThread()
 	defer w.end(m)
 	m.load.start()
+	m.log.Debug("worker runs")
 	m.stale = true
 	var batch []func(*Machine)
 	for {
@@ -161,6 +162,11 @@ func (w *Worker) end(m *Machine) {
 	w.mu.Unlock()
 	m.release()
 	w.drv.Close()
+	if why != nil {
+		m.log.Error("worker died", "error", why)
+	} else {
+		m.log.Debug("worker closed")
+	}
 	m.stopped = true
 	for _, f := range append(w.calls, queue...) {
 		f(nil)
