@@ -151,6 +151,8 @@ func TestDefaults(t *testing.T) {
 	assert.Nil(t, plain.rtcpListenInfo())
 	plain.RTCPMux = new(false)
 	assert.Equal(t, plain.ListenInfo, *plain.rtcpListenInfo())
+	plain.ListenInfo.Port = 4
+	assert.Zero(t, plain.rtcpListenInfo().Port, "RTP has that port")
 	plain.RTCPMux, plain.RTCPListenInfo = new(true), new(udp(func(l *ListenInfo) { l.Port = 5 }))
 	assert.False(t, plain.rtcpMux(), "an RTCPListenInfo turns RTCPMux off")
 	assert.EqualValues(t, 5, plain.rtcpListenInfo().Port)

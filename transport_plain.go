@@ -11,7 +11,8 @@ type PlainTransportOptions struct {
 	// ListenInfo is where RTP is received. Required; UDP only.
 	ListenInfo ListenInfo
 	// RTCPListenInfo is where RTCP is received; with it RTCPMux is false.
-	// nil means as ListenInfo, on another port, where RTCPMux is false. UDP only.
+	// nil means as ListenInfo, on another port of its range or else of the
+	// Worker's, where RTCPMux is false. UDP only.
 	RTCPListenInfo *ListenInfo
 	// RTCPMux receives and sends RTCP on the port of RTP. nil means true.
 	RTCPMux *bool
@@ -55,7 +56,9 @@ func (o *PlainTransportOptions) rtcpListenInfo() *ListenInfo {
 	case o.RTCPListenInfo != nil:
 		return o.RTCPListenInfo
 	}
-	return new(o.ListenInfo)
+	l := o.ListenInfo
+	l.Port = 0 // that one is RTP's
+	return &l
 }
 
 // srtpCryptoSuite returns SRTPCryptoSuite with its default.
