@@ -217,6 +217,19 @@ func FuzzAgent(f *testing.F) {
 	})
 }
 
+func TestManyAttributes(t *testing.T) {
+	t.Parallel()
+	a := New(Config{Rand: &counting{}})
+	ufrag, _ := a.Credentials()
+	for _, n := range []int{maxAttributes, maxAttributes + 1, 16_000} {
+		b := message(1, attribute(6, ufrag+":x")+strings.Repeat(attribute(0x7fff, ""), n-1))
+		before := a.Counters()
+		a.Handle(0, path("a"), b)
+		after := a.Counters()
+		require.Equal(t, n > maxAttributes, after.Malformed > before.Malformed, "%d attributes", n)
+	}
+}
+
 // FuzzHandle feeds bytes to an agent, as they are and, so that they get further,
 // as attributes of a request that is signed afterwards.
 func FuzzHandle(f *testing.F) {

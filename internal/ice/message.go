@@ -32,6 +32,11 @@ const (
 	attrNominationLegacy stun.AttrType = 0xC001 // what libwebrtc sends
 )
 
+// maxAttributes bounds the attributes of a message that is read at all. Checks
+// have some ten; without a bound a frame of 64 KiB has 16,000 and takes the loop
+// milliseconds, whoever sends it. mediasoup has none.
+const maxAttributes = 64
+
 // Limits of what an agent keeps between messages.
 const (
 	maxKeptBytes      = 2048
@@ -145,10 +150,11 @@ func (a *Agent) decode(b []byte) bool {
 	return !r.hasFingerprint || stun.Fingerprint.Check(&a.in) == nil
 }
 
-// fits tells whether the attributes fill b, each with its padding. It spares
-// hostile messages the errors that pion/stun would make for them.
+// fits tells whether the attributes fill b, each with its padding, and are no
+// more than there may be. It spares hostile messages the errors that pion/stun
+// would make for them.
 func fits(b []byte) bool {
-	for len(b) >= attrHeaderSize {
+	for i := 0; i < maxAttributes && len(b) >= attrHeaderSize; i++ {
 		n := attrHeaderSize + (int(binary.BigEndian.Uint16(b[2:]))+3)&^3
 		if n > len(b) {
 			return false

@@ -224,7 +224,7 @@ func TestReplies(t *testing.T) {
 func TestLargeMessage(t *testing.T) {
 	t.Parallel()
 	a := New(Config{})
-	b := message(1, strings.Repeat("\x7f\xff\x00\x00", 16000))
+	b := message(1, attribute(0x7fff, strings.Repeat("x", 60_000)), strings.Repeat("\x7f\xff\x00\x00", maxAttributes-1))
 	_, ok := a.Handle(0, path("a"), b)
 	require.True(t, ok)
 	require.LessOrEqual(t, cap(a.in.Raw), maxKeptBytes)
