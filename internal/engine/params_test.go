@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"encoding/binary"
 	"errors"
 	"math"
 	"net/netip"
@@ -111,6 +112,33 @@ func TestProduceErrors(t *testing.T) {
 			// Nothing stayed behind.
 			require.NoError(t, m.Produce("t", good()))
 		})
+	}
+}
+
+// TestMIMETypeCase dumps MIME types as mediasoup writes them, however they came.
+func TestMIMETypeCase(t *testing.T) {
+	for _, name := range []string{"video/vp8", "VIDEO/VP8", "video/VP8"} {
+		m := testMachine(t)
+		p := vp8Params(11, 12, "m")
+		p.Codecs[0].MimeType, p.Codecs[1].MimeType = name, "video/RTX"
+		require.NoError(t, m.Produce("t", ProduceOptions{ID: "p", Kind: Video, RTPParameters: p, RTPMapping: identity(p, 7)}))
+		require.Equal(t, name, p.Codecs[0].MimeType, "the caller's stays")
+		_, err := m.Consume("t", ConsumeOptions{ID: "c", ProducerID: "p", RTPParameters: p, ConsumableEncodings: []Encoding{{SSRC: 7}}})
+		require.NoError(t, err)
+		b := vp8Packet(1, true)
+		binary.BigEndian.PutUint32(b[8:], 11)
+		m.producerSend("p", b)
+		d, err := m.DumpProducer("p")
+		require.NoError(t, err)
+		require.Equal(t, "video/VP8", d.RTPParameters.Codecs[0].MimeType)
+		require.Equal(t, "video/rtx", d.RTPParameters.Codecs[1].MimeType)
+		require.Equal(t, "video/VP8", d.Streams[0].Params.MimeType)
+		c, err := m.DumpConsumer("c")
+		require.NoError(t, err)
+		require.Equal(t, "video/VP8", c.RTPParameters.Codecs[0].MimeType)
+		s, err := m.ProducerStats("p")
+		require.NoError(t, err)
+		require.Equal(t, "video/VP8", s.Streams[0].MimeType)
 	}
 }
 

@@ -292,3 +292,36 @@ func TestWebRTCPaths(t *testing.T) {
 	p.advance(p.d.now + 5*time.Second)
 	require.Empty(t, p.rtcp)
 }
+
+// TestWebRTCGoodbye checks that the peer hears of the end, whatever ends. How
+// long the loop waits for the goodbye is bounded, so on a busy machine it may
+// be missing now and then.
+func TestWebRTCGoodbye(t *testing.T) {
+	for name, end := range map[string]func(*Machine) error{
+		"transport": func(m *Machine) error { return m.CloseTransport("a") },
+		"router":    func(m *Machine) error { return m.CloseRouter("r") },
+		"server":    func(m *Machine) error { return m.CloseWebRTCServer("s") },
+		"worker":    func(m *Machine) error { m.release(); return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			for range 10 {
+				p := newWebPeer(t)
+				ufrag, pwd := p.credentials("a")
+				_, err := p.m.ConnectWebRTC("a", DTLSClient, fingerprint())
+				require.NoError(t, err)
+				require.True(t, p.check(p.addr, ufrag, pwd))
+				p.shake(dtls.Client)
+				p.pump(p.connected)
+				p.turn(p.d.now)
+				require.NoError(t, end(p.m))
+				select {
+				case e := <-p.event:
+					require.Equal(t, dtls.Closed, e.State)
+					return
+				case <-time.After(time.Second):
+				}
+			}
+			t.Error("no peer heard it")
+		})
+	}
+}
