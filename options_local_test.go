@@ -97,7 +97,7 @@ func TestCallErrors(t *testing.T) {
 			return err
 		}, errors.ErrUnsupported},
 		{"foreign server", webOn(foreign), ErrInvalidArgument},
-		{"server of another Worker", webOn(testServer(t, other)), ErrInvalidState},
+		{"server of another Worker", webOn(testServer(t, other)), ErrInvalidArgument},
 		{"nothing to listen on", webOn(nil), ErrInvalidArgument},
 		{"address of nobody", func() error {
 			_, err := r.CreatePlainTransport(ctx, PlainTransportOptions{ListenInfo: udp(func(l *ListenInfo) {

@@ -26,7 +26,8 @@ type Router interface {
 	RTPCapabilities() RTPCapabilities
 
 	// CreateWebRTCTransport creates a Transport for a browser or the like.
-	// Errors: [ErrInvalidArgument], [ErrUnavailable], [ErrClosed].
+	// Errors: [ErrInvalidArgument]; [ErrInvalidState] when the WebRTCServer is
+	// closed; [ErrUnavailable]; [ErrClosed].
 	CreateWebRTCTransport(ctx context.Context, o WebRTCTransportOptions) (WebRTCTransport, error)
 	// CreatePlainTransport creates a Transport for RTP over UDP, as ffmpeg or
 	// GStreamer speak it. Errors: [ErrInvalidArgument], [ErrUnavailable], [ErrClosed].
