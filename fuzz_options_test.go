@@ -296,7 +296,7 @@ func (x *bench) call() (name string, err error) {
 		require.NoError(x.t, producers[s.n(len(producers))].Close())
 	case tr != nil && s.n(2) == 0:
 		require.NoError(x.t, tr.Close())
-		_, err := tr.Produce(ctx, audio(1))
+		_, err := tr.Dump(ctx)
 		require.ErrorIs(x.t, err, mafalda.ErrClosed)
 	default:
 		server := x.servers[s.n(len(x.servers))]
