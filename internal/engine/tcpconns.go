@@ -15,6 +15,10 @@ const (
 	// maxConns bounds the TCP connections of one listener. Those without a
 	// tuple make way first, so that whoever opens many hurts nobody for long.
 	maxConns = 8192
+	// maxUnused bounds those without a tuple, each of which may hold a frame
+	// that never ends. They get a second to become one, if that is enough.
+	maxUnused    = 1024
+	unusedMoment = time.Second
 )
 
 // A tcpConns has the accepted TCP connections of a server or transport.
@@ -23,6 +27,9 @@ type tcpConns struct {
 	used  func(ice.Tuple) bool // is it a tuple of some transport?
 	conns map[uint64]tcpConn
 	sweep timer.Timer
+	// unused is how many may be no tuple: those that were not when it was last
+	// counted, and those that were accepted since.
+	unused int
 }
 
 type tcpConn struct {
@@ -36,7 +43,10 @@ func (s *tcpConns) init(m *Machine, used func(ice.Tuple) bool) {
 }
 
 func (s *tcpConns) add(c driver.TCPConn) {
-	if len(s.conns) >= maxConns {
+	if s.unused >= maxUnused {
+		s.closeIdle(s.m.now - unusedMoment)
+	}
+	if s.unused >= maxUnused || len(s.conns) >= maxConns {
 		s.closeIdle(s.m.now)
 	}
 	if len(s.conns) >= maxConns {
@@ -44,6 +54,7 @@ func (s *tcpConns) add(c driver.TCPConn) {
 		return
 	}
 	s.conns[c.ID()] = tcpConn{c, s.m.now}
+	s.unused++
 	if !s.sweep.Pending() {
 		s.m.wheel.Set(&s.sweep, s.m.now+idleTimeout)
 	}
@@ -51,10 +62,15 @@ func (s *tcpConns) add(c driver.TCPConn) {
 
 // closeIdle closes what is no tuple and was accepted at or before then.
 func (s *tcpConns) closeIdle(then time.Duration) {
+	s.unused = 0
 	for id, c := range s.conns {
-		if c.since <= then && !s.used(tcpTuple(c)) {
+		switch {
+		case s.used(tcpTuple(c)):
+		case c.since <= then:
 			delete(s.conns, id)
 			c.Close()
+		default:
+			s.unused++
 		}
 	}
 	if len(s.conns) > 0 {

@@ -3,6 +3,7 @@ package engine
 import (
 	"encoding/binary"
 	"net/netip"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -244,11 +245,53 @@ func TestServerManyTCP(t *testing.T) {
 	l := w.d.tcp[0]
 	good := w.accept(l, netip.MustParseAddrPort("10.1.0.1:1"))
 	w.frame(good, bindingRequest(t, ufrag, pwd))
-	for i := range maxConns + 1000 {
+	open := 0
+	for i := range 10 * maxUnused {
 		w.accept(l, netip.AddrPortFrom(netip.MustParseAddr("10.2.0.1"), uint16(1+i)))
+		open = max(open, len(w.m.servers["s"].conns.conns))
 	}
-	require.LessOrEqual(t, len(w.m.servers["s"].conns.conns), maxConns)
+	require.LessOrEqual(t, open, maxUnused+1)
 	require.False(t, good.closed, "who is used stays")
 	last := w.accept(l, netip.MustParseAddrPort("10.3.0.1:1"))
 	require.False(t, last.closed, "who is new gets in")
+}
+
+// TestServerManyTCPSlowly opens them at a pace that leaves each its moment.
+func TestServerManyTCPSlowly(t *testing.T) {
+	w := newServerWorld(t, "a")
+	ufrag, pwd := w.credentials("a")
+	l := w.d.tcp[0]
+	for i := range 5 * maxUnused {
+		c := w.accept(l, netip.AddrPortFrom(netip.MustParseAddr("10.2.0.1"), uint16(1+i)))
+		w.advance(w.d.now + 2*time.Millisecond)
+		if i%100 == 0 { // one in a hundred means it, and needs half a second
+			w.advance(w.d.now + unusedMoment/2)
+			require.False(t, c.closed, "connection %d", i)
+			w.frame(c, bindingRequest(t, ufrag, pwd))
+			require.Len(t, c.frames, 1)
+			w.m.HandleTCPClose(c)
+			w.flush()
+		}
+		require.LessOrEqual(t, len(w.m.servers["s"].conns.conns), maxUnused+1)
+	}
+}
+
+// TestServerManyUsedTCP fills a server with connections that are all tuples.
+func TestServerManyUsedTCP(t *testing.T) {
+	w := newServerWorld(t)
+	l := w.d.tcp[0]
+	used := 0
+	for i := range 500 {
+		id := "t" + strconv.Itoa(i)
+		_, err := w.m.CreateWebRTCTransport("r", WebRTCTransportOptions{ID: id, ServerID: "s", EnableTCP: true})
+		require.NoError(t, err)
+		ufrag, pwd := w.credentials(id)
+		for j := range 4 {
+			c := w.accept(l, netip.AddrPortFrom(netip.MustParseAddr("10.2.0.1"), uint16(1+4*i+j)))
+			w.frame(c, bindingRequest(t, ufrag, pwd))
+			used++
+		}
+	}
+	require.Greater(t, used, maxUnused)
+	require.Len(t, w.m.servers["s"].conns.conns, used, "none was closed")
 }
