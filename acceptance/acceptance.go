@@ -84,6 +84,7 @@ var cases = slices.Concat(
 	closeCases,
 	closedCases,
 	concurrencyCases,
+	eventCases,
 	copyCases,
 	abuseCases,
 )

@@ -1,6 +1,7 @@
 package acceptance
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -22,6 +23,12 @@ var concurrencyCases = []testCase{
 		name:        "Concurrency/CreateAndClose",
 		explanation: "what is created while the parent closes either fails with ErrClosed or is closed by it",
 		run:         testConcurrencyCreateAndClose,
+	},
+	{
+		name:        "Concurrency/CallsWhileClosing",
+		explanation: "a call that is under way when the Worker closes or dies is answered: with its result or with ErrWorkerClosed",
+		upstream:    []string{"newer 10"},
+		run:         testConcurrencyCallsWhileClosing,
 	},
 	{
 		name:        "Concurrency/PauseResume",
@@ -128,6 +135,39 @@ func testConcurrencyCreateAndClose(t *testing.T, s *suite) {
 		require.NoError(t, err)
 		require.Empty(t, d.MessageHandlers.RequestHandlers)
 		require.NoError(t, r.worker.Close())
+	}
+}
+
+func testConcurrencyCallsWhileClosing(t *testing.T, s *suite) {
+	for _, dies := range []bool{false, true} {
+		if dies && s.Inject == nil {
+			return
+		}
+		r := s.room(t)
+		x := newTree(t, r)
+		end := func() {
+			if !dies {
+				r.worker.Close()
+			} else if err := s.Inject(r.worker, errors.New("planted")); err != nil {
+				t.Error(err)
+			}
+		}
+		calls := []func(){end}
+		for range 8 {
+			for _, f := range []func(context.Context) error{
+				func(ctx context.Context) error { _, err := x.p.Stats(ctx); return err },
+				func(ctx context.Context) error { _, err := x.in.Dump(ctx); return err },
+				x.far.Pause, x.p.Resume, x.far.RequestKeyFrame,
+			} {
+				calls = append(calls, func() {
+					if err := f(within(t, patience)); err != nil && !errors.Is(err, mafalda.ErrWorkerClosed) {
+						t.Error(err)
+					}
+				})
+			}
+		}
+		together(calls...)
+		done(t, r.worker)
 	}
 }
 

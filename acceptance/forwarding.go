@@ -66,6 +66,10 @@ var forwardingCases = func() []testCase {
 		})
 	}
 	return append(cases, testCase{
+		name:        "Forwarding/Sizes",
+		explanation: "packets from the smallest to what fits an Ethernet frame are forwarded as they are",
+		run:         testForwardingSizes,
+	}, testCase{
 		name:        "Forwarding/Volume",
 		explanation: "some hundred packets in a row reach several Consumers, none lost, each in order",
 		run:         testForwardingVolume,
@@ -117,6 +121,29 @@ func requireForwarded(t testing.TB, name string, sent, got *rtp.Packet, pt uint8
 	require.Equal(t, sent.Timestamp, got.Timestamp, name)
 	require.Equal(t, sent.Marker, got.Marker, name)
 	require.Equal(t, sent.Payload, got.Payload, name)
+}
+
+func testForwardingSizes(t *testing.T, s *suite) {
+	r := s.room(t)
+	in := r.webRTCEnd(t, overUDP(), peer.Config{})
+	p := in.produce(t, mafalda.MediaKindAudio, audio("", 1))
+	var outs []*end
+	var consumers []mafalda.Consumer
+	for _, kind := range endKinds() {
+		e := kind.open(t, r)
+		outs, consumers = append(outs, e), append(consumers, e.consume(t, r, p))
+	}
+	src := opusSource(1)
+	for _, n := range []int{1, 2, 3, 4, 5, 15, 16, 17, 127, 128, 500, 1000, 1199, 1200, 1201, 1350, 1400} {
+		payload := make([]byte, n)
+		for i := range payload {
+			payload[i] = byte(n + i)
+		}
+		in.sendRTP(t, src.packet(payload))
+		for i, e := range outs {
+			require.Equal(t, payload, e.next(t, consumers[i]).Payload, "%d bytes", n)
+		}
+	}
 }
 
 func testForwardingVolume(t *testing.T, s *suite) {

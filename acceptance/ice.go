@@ -230,6 +230,7 @@ func testICEConsentTimeout(t *testing.T, s *suite) {
 	require.Equal(t, mafalda.ICEStateCompleted, lively.transport.(mafalda.WebRTCTransport).ICEState())
 	require.Equal(t, mafalda.ICEStateCompleted, quiet.transport.(mafalda.WebRTCTransport).ICEState())
 	far.sendRTP(t, src.packet([]byte("lost")))
+	require.Equal(t, mafalda.ICEStateDisconnected, dumpTransport(t, tr).ICEState) // answered after that packet
 
 	require.NoError(t, e.peer.Check(within(t, patience), tr.ICEParameters()))
 	require.Equal(t, mafalda.ICEStateCompleted, receive(t, states, "completed again"))

@@ -153,6 +153,10 @@ func testPlainConnectWrongArguments(t *testing.T, s *suite) {
 		require.Zero(t, v.tr.Tuple().RemotePort, name)
 	}
 	require.NoError(t, mux.Connect(t.Context(), o{IP: loopback, Port: 1234}))
+	comedia := r.plain(t, mafalda.PlainTransportOptions{Comedia: true})
+	require.NoError(t, comedia.Connect(t.Context(), o{IP: loopback, Port: 1234}), "it is allowed, once")
+	require.Empty(t, comedia.Tuple().RemoteIP, "but the address is learned")
+	requireError(t, comedia.Connect(t.Context(), o{}), mafalda.ErrInvalidState)
 	require.NoError(t, split.Connect(t.Context(), o{IP: loopback, Port: 1234, RTCPPort: 1235}))
 }
 

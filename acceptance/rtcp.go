@@ -101,7 +101,7 @@ func testRTCPSenderReport(t *testing.T, s *suite) {
 			b := receive(t, out.rtcp, "a sender report")
 			packets := parseRTCP(t, b)
 			sr, ok := packets[0].(*rtcp.SenderReport)
-			if !ok || sr.SSRC != ssrc {
+			if !ok || sr.SSRC != ssrc || sr.PacketCount < 7 {
 				continue
 			}
 			require.Empty(t, sr.Reports)
