@@ -37,6 +37,7 @@ type Send struct {
 
 	traffic
 	seq       sequence
+	used      window
 	reference time.Duration // capture time of the newest timestamp
 	rate      rate.Counter
 	sent      rtx.Map
@@ -87,6 +88,10 @@ func (s *Send) Accept(now time.Duration, o *Outgoing) bool {
 		return false
 	case restarted:
 		s.sent.Clear()
+		s.used = window{}
+	}
+	if !s.used.use(o.Seq) {
+		return false
 	}
 	if newest {
 		s.reference = now
@@ -94,8 +99,8 @@ func (s *Send) Accept(now time.Duration, o *Outgoing) bool {
 			s.reference = o.Captured
 		}
 	}
-	if s.p.UseNACK && s.sent.Insert(now, o.Seq, o.Item) == rtx.Duplicate {
-		return false
+	if s.p.UseNACK {
+		s.sent.Insert(now, o.Seq, o.Item)
 	}
 	s.packets++
 	if o.PayloadSize > 0 {
