@@ -63,7 +63,7 @@ func NewSend(now time.Duration, p Params, rtxSeq uint16) *Send {
 	}
 	s := &Send{
 		p:      p,
-		rate:   rate.New(p.window()),
+		rate:   rate.New(mediaWindow),
 		sent:   rtx.NewMap(age, p.ClockRate),
 		rtxSeq: rtxSeq,
 	}

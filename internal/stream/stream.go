@@ -31,8 +31,9 @@ type Params struct {
 }
 
 const (
-	// mediaWindow is the window of bitrates; with discontinuous transmission
-	// packets are too rare for it.
+	// mediaWindow is the window of bitrates. With discontinuous transmission
+	// packets are too rare for it, where they are received; what is sent keeps it,
+	// as in mediasoup.
 	mediaWindow = 2500 * time.Millisecond
 	dtxWindow   = 6000 * time.Millisecond
 )
