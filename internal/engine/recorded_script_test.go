@@ -26,7 +26,6 @@ type scenario struct {
 	report     func(*session) rtcp.SenderReport // nil: of what was sent
 	check      func(*session)                   // at the end
 
-	loose string // a key of the statistics that is not compared
 	// What needs send-side bandwidth estimation, which the engine has not.
 	ignoreWide bool     // the value of the wide sequence number
 	ignore     []string // sections of the recording
