@@ -360,7 +360,7 @@ func TestFlood(t *testing.T) {
 			}
 		}
 		return true
-	}, 30*time.Second, time.Millisecond)
+	}, 2*time.Minute, 10*time.Millisecond)
 	t.Logf("%d hellos answered in %v, %v of computing, at most %d at a time, %.1f goroutines each",
 		n, time.Since(began).Round(time.Millisecond), l.Busy().Round(time.Millisecond), most,
 		float64(runtime.NumGoroutine()-before)/n)
