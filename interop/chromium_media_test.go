@@ -2,6 +2,7 @@ package interop
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -27,6 +28,8 @@ func TestChromium(t *testing.T) {
 		{"pause", pause},
 		{"loss down", lossDown},
 		{"loss up", lossUp},
+		{"from ffmpeg", fromProgram},
+		{"to gstreamer", toProgram},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -71,37 +74,53 @@ func restart(t *testing.T, ctx context.Context, pages pair) {
 	picture := a.sendVideo(t, ctx, vp8)
 	seen := b.receive(t, ctx, picture)
 	b.untilDecoded(t, ctx, seen)
-	for _, c := range []struct {
-		*client
-		tr mafalda.WebRTCTransport
-	}{{a, a.send}, {b, b.recv}} {
-		old := c.tr.ICEParameters()
-		params, err := c.tr.RestartICE(ctx)
-		require.NoError(t, err)
-		require.NotEqual(t, old.UsernameFragment, params.UsernameFragment)
-		require.NoError(t, c.do(ctx, "restartIce", map[string]any{"transportId": c.tr.ID(), "iceParameters": params}, nil))
-		// Only the new name is left once the browser uses it.
-		until(t, ctx, "the new credentials are in use", func() (bool, error) {
-			dump, err := r.server.Dump(ctx)
-			if err != nil {
-				return false, err
-			}
-			names := 0
-			for _, u := range dump.LocalICEUsernameFragments {
-				if u.WebRTCTransportID == c.tr.ID() {
-					names++
-				}
-			}
-			return names == 1, nil
-		})
-	}
-	s := look(t, ctx, a, picture, b, seen, 5*time.Second)
-	figures("ice restart, both ends: vp8 %v send=%s recv=%s", s, a.send.ICEState(), b.recv.ICEState())
+	restarted := make(chan error, 1)
+	go func() { restarted <- restartBoth(ctx, r, a, b) }() // ends with ctx
+	s := look(t, ctx, a, picture, b, seen, 10*time.Second)
+	require.NoError(t, <-restarted)
+	figures("ice restart, both ends, while watched: vp8 %v send=%s recv=%s", s, a.send.ICEState(), b.recv.ICEState())
 	s.good(t, 0.9, 1)
 	for _, tr := range []mafalda.WebRTCTransport{a.send, b.recv} {
 		require.Equal(t, mafalda.ICEStateCompleted, tr.ICEState())
 		require.Equal(t, mafalda.DTLSStateConnected, tr.DTLSState())
 	}
+}
+
+// restartBoth restarts the sending transport of a and the receiving one of b
+// and waits until the browsers use the new credentials.
+func restartBoth(ctx context.Context, r *room, a, b *client) error {
+	for _, c := range []struct {
+		*client
+		tr mafalda.WebRTCTransport
+	}{{a, a.send}, {b, b.recv}} {
+		time.Sleep(2 * time.Second)
+		old := c.tr.ICEParameters()
+		params, err := c.tr.RestartICE(ctx)
+		if err != nil {
+			return err
+		}
+		if params.UsernameFragment == old.UsernameFragment {
+			return errors.New("the credentials are the old ones")
+		}
+		if err := c.do(ctx, "restartIce", map[string]any{"transportId": c.tr.ID(), "iceParameters": params}, nil); err != nil {
+			return err
+		}
+		// Only the new name is left once the browser uses it.
+		for names := 2; names != 1; {
+			dump, err := r.server.Dump(ctx)
+			if err != nil {
+				return err
+			}
+			names = 0
+			for _, u := range dump.LocalICEUsernameFragments {
+				if u.WebRTCTransportID == c.tr.ID() {
+					names++
+				}
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+	}
+	return nil
 }
 
 // tcpOnly offers no UDP candidate.

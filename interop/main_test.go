@@ -24,6 +24,17 @@ func needPrograms(t *testing.T, names ...string) {
 	}
 }
 
+// needElements does the same for elements of GStreamer.
+func needElements(t *testing.T, names ...string) {
+	t.Helper()
+	needPrograms(t, "gst-launch-1.0", "gst-inspect-1.0")
+	for _, name := range names {
+		if exec.Command("gst-inspect-1.0", "--exists", name).Run() != nil {
+			missing(t, "GStreamer's "+name)
+		}
+	}
+}
+
 // missing skips the test because something is not installed, and fails it in CI.
 func missing(t *testing.T, what string) {
 	t.Helper()

@@ -104,6 +104,12 @@ func (s sight) String() string {
 		s.width, s.height, s.sent, s.decoded, 100*s.decoded/s.sent, s.shown, s.different, s.samples, s.freezes, s.lost, s.rtx)
 }
 
+// seenPicture is what the page tells about the picture it watched.
+type seenPicture struct {
+	Samples, Different, Known, Width, Height int
+	FPS                                      float64
+}
+
 // look watches for some time.
 func look(t testing.TB, ctx context.Context, from *client, p mafalda.Producer, to *client, c mafalda.Consumer, d time.Duration) (s sight) {
 	t.Helper()
@@ -114,10 +120,7 @@ func look(t testing.TB, ctx context.Context, from *client, p mafalda.Producer, t
 		return out, in
 	}
 	out0, in0 := both()
-	var seen struct {
-		Samples, Different, Known, Width, Height int
-		FPS                                      float64
-	}
+	var seen seenPicture
 	require.NoError(t, to.do(ctx, "watch", map[string]any{"consumerId": c.ID(), "milliseconds": d.Milliseconds()}, &seen))
 	out1, in1 := both()
 	o0, o1, i0, i1 := out0.Outbound, out1.Outbound, in0.Inbound, in1.Inbound

@@ -2,9 +2,10 @@ package interop
 
 import (
 	"bytes"
-	"context"
+	"fmt"
 	"io"
 	"os/exec"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -18,7 +19,7 @@ type process struct {
 	cmd    *exec.Cmd
 	stderr tail
 	exited chan struct{}
-	err    error // of Wait; read after exited
+	err    error // of Wait; nil or read after exited
 }
 
 // start starts a program. When the test fails the end of what it wrote to
@@ -43,7 +44,7 @@ func start(t *testing.T, stdout io.Writer, name string, args ...string) *process
 	t.Cleanup(func() {
 		p.kill()
 		if t.Failed() {
-			t.Logf("%s %q wrote:\n%s", name, args, p.stderr.String())
+			t.Logf("%s %s\nwrote:\n%s", name, strings.Join(args, " "), p.stderr.String())
 		}
 	})
 	return p
@@ -59,13 +60,13 @@ func (p *process) kill() {
 	}
 }
 
-// wait waits until the program ends by itself.
-func (p *process) wait(ctx context.Context) error {
+// running returns an error when the program has ended.
+func (p *process) running() error {
 	select {
 	case <-p.exited:
-		return p.err
-	case <-ctx.Done():
-		return ctx.Err()
+		return fmt.Errorf("%s ended: %w", p.cmd.Path, p.err)
+	default:
+		return nil
 	}
 }
 
