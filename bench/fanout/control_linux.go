@@ -65,10 +65,12 @@ type streamInfo struct {
 
 // runCommand makes the sender send for a while.
 type runCommand struct {
-	Duration  time.Duration `json:"duration"`
-	Reference bool          `json:"reference"` // to the reference loop, else to the SFU
-	Read      bool          `json:"read"`      // what comes back
-	Verify    bool          `json:"verify"`    // decrypt and compare what comes back
+	Duration time.Duration `json:"duration"`
+	// PPS is the rate to send at; 0 is that of the options.
+	PPS       int  `json:"pps,omitempty"`
+	Reference bool `json:"reference"` // to the reference loop, else to the SFU
+	Read      bool `json:"read"`      // what comes back
+	Verify    bool `json:"verify"`    // decrypt and compare what comes back
 }
 
 type runAnswer struct {

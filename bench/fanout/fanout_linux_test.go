@@ -83,7 +83,7 @@ func TestFeedback(t *testing.T) {
 func TestUDPOverIPv4(t *testing.T) {
 	for _, i := range []int{0, 1, 254, 255, 300, 10000} {
 		from := peerAddr(tunPeers, i)
-		p := appendUDP(nil, netip.AddrPortFrom(tunServer, 5), from, []byte("payload"))
+		p := append(appendUDP(nil, netip.AddrPortFrom(tunServer, 5), from, len("payload")), "payload"...)
 		assert.Equal(t, uint16(0), checksum(p[:ipHeader]), "the sum over a header with its checksum")
 		got, b, ok := udpOf(p)
 		require.True(t, ok)
@@ -92,6 +92,18 @@ func TestUDPOverIPv4(t *testing.T) {
 	}
 	_, _, ok := udpOf([]byte{0x60})
 	assert.False(t, ok)
+}
+
+func TestBurst(t *testing.T) {
+	from, to := peerAddr(tunPeers, 0), netip.AddrPortFrom(tunServer, 5)
+	p := appendBurst(nil, from, to, [][]byte{[]byte("first one"), []byte("then more"), []byte("the end")})
+	assert.Equal(t, []byte{1, 5, 28, 0, 9, 0, 20, 0, 6, 0}, p[:virtioHeader])
+	_, b, ok := udpOf(p[virtioHeader:])
+	require.True(t, ok)
+	assert.Equal(t, "first onethen morethe end", string(b))
+
+	p = appendBurst(nil, from, to, [][]byte{[]byte("alone")})
+	assert.Equal(t, make([]byte, virtioHeader), p[:virtioHeader])
 }
 
 func TestRota(t *testing.T) {

@@ -22,6 +22,9 @@
 // ("sink":"loopback"), the server pays for both ends, and its figures can't be
 // compared with those of a TUN.
 //
+// The packets of a burst enter the namespace in one write and the kernel takes
+// them apart, so that they arrive together, as behind a network card.
+//
 // One-second slices alternate: in one the sender sends to the SFU, in the next
 // to the reference loop, at the same pace and in bursts of the same size; the
 // receivers send the same feedback to whoever's turn it is. The ratio is the

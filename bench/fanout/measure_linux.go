@@ -28,6 +28,8 @@ type result struct {
 
 	PacketsPerSyscall perCall `json:"packetsPerSyscall"`
 	GSO               gso     `json:"gso"`
+	// PerSecond tells how often the loop slept, turned and was woken.
+	PerSecond perSecond `json:"perSecond"`
 	// Forwarded is the share of what should have been sent that was: 1.
 	Forwarded float64 `json:"forwarded"`
 	// Dropped counts drops by reason; those that are 0 are left out.
@@ -43,6 +45,14 @@ type result struct {
 type perCall struct {
 	In  float64 `json:"in"`
 	Out float64 `json:"out"`
+}
+
+type perSecond struct {
+	Turns        uint64 `json:"turns"`
+	WaitCalls    uint64 `json:"waitCalls"`
+	ReceiveCalls uint64 `json:"receiveCalls"`
+	SendCalls    uint64 `json:"sendCalls"`
+	Wakes        uint64 `json:"wakes"`
 }
 
 // gso tells how many datagrams left in runs.
@@ -248,6 +258,8 @@ func (s *server) summarize(ours, theirs []slice) *result {
 		c.ReceiveCalls += d.ReceiveCalls
 		c.PacketsSent += d.PacketsSent
 		c.SendCalls += d.SendCalls
+		c.WaitCalls += d.WaitCalls
+		c.Wakes += d.Wakes
 		c.GSOMessages += d.GSOMessages
 		c.GSOSegments += d.GSOSegments
 		for reason, n := range d.Drops {
@@ -267,6 +279,8 @@ func (s *server) summarize(ours, theirs []slice) *result {
 	r.Ratio = quantile(append([]float64(nil), r.Ratios...), 50)
 	r.AllocsPerPacket = round(float64(mallocs)/packets, 6)
 	r.PacketsPerSyscall = perCall{In: round(c.PacketsPerReceiveCall(), 2), Out: round(c.PacketsPerSendCall(), 2)}
+	n := uint64(len(ours))
+	r.PerSecond = perSecond{turns / n, c.WaitCalls / n, c.ReceiveCalls / n, c.SendCalls / n, c.Wakes / n}
 	r.GSO.Segments = c.GSOSegments
 	if c.GSOMessages > 0 {
 		r.GSO.SegmentsPerMessage = round(float64(c.GSOSegments)/float64(c.GSOMessages), 2)

@@ -59,7 +59,7 @@ func configureTUN(fd int) error {
 		call uint
 		set  func(*unix.Ifreq) error
 	}{
-		{"making", fd, unix.TUNSETIFF, func(r *unix.Ifreq) error { r.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI); return nil }},
+		{"making", fd, unix.TUNSETIFF, func(r *unix.Ifreq) error { r.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI | unix.IFF_VNET_HDR); return nil }},
 		{"naming", s, unix.SIOCSIFADDR, func(r *unix.Ifreq) error { return r.SetInet4Addr(tunServer.AsSlice()) }},
 		{"masking", s, unix.SIOCSIFNETMASK, func(r *unix.Ifreq) error { return r.SetInet4Addr(tunMask) }},
 		{"lengthening", s, unix.SIOCSIFTXQLEN, func(r *unix.Ifreq) error { r.SetUint32(tunQueue); return nil }},

@@ -254,9 +254,16 @@ func (s *server) consume(ctx context.Context, n int) error {
 	return err
 }
 
-// verify lets media flow and the receivers compare it with what was sent.
+// verified is how many packets per second the peers' process can decrypt and
+// compare on a busy machine.
+const verified = 30_000
+
+// verify lets media flow and the receivers compare it with what was sent. It
+// ends with at least a burst for everyone, and fails when one packet is lost.
 func (s *server) verify() error {
-	a, err := s.peers.do(command{Run: &runCommand{Duration: time.Second, Read: true, Verify: true}})
+	pps := max(1, min(s.o.PPS, verified/s.o.Consumers))
+	duration := max(time.Second, 2*time.Second*time.Duration(s.o.Burst)/time.Duration(pps))
+	a, err := s.peers.do(command{Run: &runCommand{Duration: duration, PPS: pps, Read: true, Verify: true}})
 	if err != nil {
 		return err
 	}
