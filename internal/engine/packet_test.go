@@ -5,10 +5,12 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/mafalda-sfu/mafalda/internal/rtp"
+	"github.com/mafalda-sfu/mafalda/internal/srtp"
 )
 
 // TestLongDescriptor forwards a dependency descriptor that is too long for the
@@ -74,4 +76,34 @@ func TestPacketID(t *testing.T) {
 	w.udp(w.in, w.from, vp8Packet(2, false))
 	require.Len(t, ids, 2)
 	require.Equal(t, be32(ids[0])+1, be32(ids[1]))
+}
+
+// TestSourceRestarts: a source that begins again with lower sequence numbers, as
+// a restarted ffmpeg does, must not make two packets share an SRTP index.
+func TestSourceRestarts(t *testing.T) {
+	r := newRig(t, 1, srtp.AEADAES128GCM)
+	in := r.m.transports["in"] // whose SRTP would refuse the old numbers
+	in.rx, in.part.(*plainTransport).local = nil, nil
+	used := map[uint16]bool{}
+	send := func(seq uint16) {
+		before := r.d.sent
+		b := rtp.AppendHeader(nil, rtp.Header{PayloadType: 101, SequenceNumber: seq, Timestamp: 3000 * uint32(seq), SSRC: rigSSRC}, nil)
+		r.m.HandleUDP(r.in, r.from, append(b, 0x10, byte(min(seq%50, 1)), 0, 0))
+		r.m.EndOfBatch()
+		if r.d.sent == before {
+			return
+		}
+		out := rtp.Packet(r.d.last).SequenceNumber()
+		require.False(t, used[out], "SRTP index of %d is used twice", out)
+		used[out] = true
+	}
+	for seq := uint16(20000); seq < 26000; seq++ {
+		send(seq)
+	}
+	sent := len(used)
+	for seq := uint16(20500); seq < 26500; seq++ {
+		send(seq)
+		r.turn(time.Millisecond)
+	}
+	require.Greater(t, len(used), sent+5900)
 }

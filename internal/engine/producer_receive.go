@@ -68,6 +68,9 @@ func (p *producer) receive(ref packetbuf.Ref, pkt rtp.Packet) packetFate {
 		ok = s.recv.ReceiveRTX(m.now, rtxSeq, &in)
 	} else {
 		ok = s.recv.Receive(m.now, &in)
+		if s.recv.WentBack() {
+			s.wentBack()
+		}
 	}
 	if ok && pk.info.KeyFrame && p.kind == Video {
 		p.keyFrames.Received(s.ssrc)
@@ -148,6 +151,21 @@ func (s *producerStream) keep(pk *packet, sendTime, id uint32) {
 	e := rtx.Entry{Ref: pk.ref, Start: 0, Len: uint16(len(pk.pkt))}
 	if s.store.Insert(pk.pkt.SequenceNumber(), pk.pkt.Timestamp(), e) != rtx.Stored {
 		s.p.m.pool.Release(pk.ref)
+	}
+}
+
+// wentBack is called when the sender has restarted with lower sequence numbers.
+// What Consumers send goes on contiguously: unlike mediasoup's, whose numbers go
+// back too, so that packets are taken for old ones and, worse, two different
+// packets have one SRTP index (RFC 7714 §8.1).
+func (s *producerStream) wentBack() {
+	s.p.m.fanOut() // what came before
+	if s.store != nil {
+		s.store.Clear()
+	}
+	for _, c := range s.p.consumers {
+		c.sync = true
+		c.send.Forget()
 	}
 }
 

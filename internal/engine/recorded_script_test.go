@@ -25,6 +25,7 @@ type scenario struct {
 	afterInput func(*session, int)
 	report     func(*session) rtcp.SenderReport // nil: of what was sent
 	check      func(*session)                   // at the end
+	until      map[string]int                   // rows of a section that are compared: what follows differs on purpose
 
 	// What needs send-side bandwidth estimation, which the engine has not.
 	ignoreWide bool     // the value of the wide sequence number

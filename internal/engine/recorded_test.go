@@ -106,7 +106,18 @@ var scenarios = []*scenario{
 	{name: "06-producer-pause-audio", codec: "opus", acts: producerPauses},
 	{name: "06-producer-pause-vp8", codec: "vp8", acts: producerPauses},
 	{name: "06-wrap", codec: "vp8"},
-	{name: "06-seqjump", codec: "opus"},
+	{
+		// The source restarts with lower numbers at input 61. The worker's output
+		// follows it, ours goes on (docs/differences.md).
+		name: "06-seqjump", codec: "opus", until: map[string]int{"dst/C1": 58}, ignore: []string{"consumer"},
+		check: func(s *session) {
+			rows := s.rtp["dst/C1"]
+			assert.Greater(s.t, len(rows), 100)
+			for i := 58; i < len(rows); i++ {
+				assert.Greater(s.t, rows[i].seq, rows[i-1].seq)
+			}
+		},
+	},
 	{name: "06-seqjump-vp8", codec: "vp8"},
 	{name: "06-ssrc-change", codec: "opus", producerSpec: producerSpec{
 		mid: "A", ext: map[string]uint8{"mid": 1}, encodings: []Encoding{{}},

@@ -48,6 +48,7 @@ type Recv struct {
 	prior         interval
 	inactive      bool
 	paused        bool
+	wentBack      bool
 	inactiveAt    time.Duration // deadline
 	active        []bool        // spatial layers at the last look; nil for one
 	activeChanged bool
@@ -109,10 +110,13 @@ func (r *Recv) Receive(now time.Duration, p *Packet) bool {
 	if verdict == dropped {
 		return false
 	}
-	if verdict == restarted && r.nack != nil && int16(p.Seq-before) < 0 {
-		// Unlike mediasoup, whose NACKs then stop until the old numbers are
-		// reached again.
-		r.nack.Reset()
+	if verdict == restarted && int16(p.Seq-before) < 0 {
+		r.wentBack = true
+		if r.nack != nil {
+			// Unlike mediasoup, whose NACKs then stop until the old numbers are
+			// reached again.
+			r.nack.Reset()
+		}
 	}
 	if r.nack != nil && !r.paused && r.nack.Received(now, p.Seq, p.KeyFrame, false) && r.rtx == nil {
 		// Without RTX, a packet that was missing is a retransmission.
@@ -175,6 +179,14 @@ func (r *Recv) timeout() time.Duration {
 		return inactivityTimeoutDTX
 	}
 	return inactivityTimeout
+}
+
+// WentBack reports, once, that the sender began to number anew with lower
+// numbers: those may have been used for other packets.
+func (r *Recv) WentBack() bool {
+	went := r.wentBack
+	r.wentBack = false
+	return went
 }
 
 // PendingNACK returns the sequence numbers to ask the sender for in one NACK,

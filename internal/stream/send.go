@@ -112,9 +112,12 @@ func (s *Send) Accept(now time.Duration, o *Outgoing) bool {
 
 // Pause forgets what was sent, because the Consumer was paused.
 func (s *Send) Pause() {
-	s.sent.Clear()
+	s.Forget()
 	s.jitter = 0
 }
+
+// Forget makes that nothing sent so far is sent again.
+func (s *Send) Forget() { s.sent.Clear() }
 
 // CountNACK counts a NACK packet that the remote sent.
 func (s *Send) CountNACK() { s.nackCount++ }
