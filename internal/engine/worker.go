@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/mafalda-sfu/mafalda/internal/driver"
 	"github.com/mafalda-sfu/mafalda/internal/dtls"
@@ -110,6 +111,11 @@ func (w *Worker) take(spare []func(*Machine)) []func(*Machine) {
 	return q
 }
 
+const (
+	pause   = 50 * time.Microsecond // in Wait: it has blocked
+	maxBusy = time.Millisecond      // without giving way to other goroutines
+)
+
 func (w *Worker) run(m *Machine) {
 	defer close(w.done)
 	runtime.LockOSThread()
@@ -119,8 +125,12 @@ func (w *Worker) run(m *Machine) {
 	m.log.Debug("worker runs")
 	m.stale = true
 	var batch []func(*Machine)
+	var end, busy time.Duration // of the last turn; since when without a pause
 	for {
 		m.tick()
+		if m.now-end > pause {
+			busy = m.now
+		}
 		batch = w.take(batch)
 		for i, f := range batch {
 			w.calls = batch[i+1:]
@@ -133,8 +143,13 @@ func (w *Worker) run(m *Machine) {
 		m.wheel.Advance(m.now)
 		m.flush()
 		w.out.put(m.takeNotes())
-		end := w.drv.Now()
+		end = w.drv.Now()
 		m.turnEnds(end)
+		if end-busy > maxBusy {
+			// Others wait for the P that a thread in raw system calls never gives.
+			runtime.Gosched()
+			busy = end
+		}
 		timeout := m.timeout(end)
 		if len(batch) > 0 {
 			timeout = 0
