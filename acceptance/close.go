@@ -1,6 +1,8 @@
 package acceptance
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -32,6 +34,12 @@ var closeCases = []testCase{
 		explanation: "producer.Close: its Close, and every Consumer hears ProducerClose and Close, on any transport",
 		upstream:    []string{"Producer 15", "Consumer 20"},
 		run:         testCloseProducer,
+	},
+	{
+		name:        "Close/WebRTCServer",
+		explanation: "webRTCServer.Close: per transport its Producers, its Consumers, ListenServerClose, Close, WebRTCTransportUnhandled; then the server's Close; Consumers elsewhere hear ProducerClose",
+		upstream:    []string{"WebRtcServer 7", "WebRtcServer 10"},
+		run:         testCloseWebRTCServer,
 	},
 	{
 		name:        "Close/FromListener",
@@ -158,6 +166,21 @@ func testCloseProducer(t *testing.T, s *suite) {
 	y := newTree(t, newRoom(t, x.worker))
 	require.NoError(t, y.own.Close())
 	require.Equal(t, []string{"own close"}, y.j.read())
+}
+
+func testCloseWebRTCServer(t *testing.T, s *suite) {
+	x := newTree(t, s.room(t))
+	note(&x.j, &x.server.Observer().WebRTCTransportUnhandled, "unhandled")
+	require.NoError(t, x.server.Close())
+	done(t, x.server)
+	done(t, x.far)
+	require.Equal(t, []string{
+		"p transportclose", "p close", "own transportclose", "own close", "in listenserverclose", "in close",
+		"unhandled", "server close",
+	}, slices.DeleteFunc(x.j.read(), func(n string) bool { return strings.HasPrefix(n, "far ") }))
+	x.j.requireOrder(t, "far producerclose", "far close")
+	require.Len(t, x.j.read(), 10)
+	require.Equal(t, []mafalda.Transport{x.out}, x.router.Transports())
 }
 
 func testCloseFromListener(t *testing.T, s *suite) {

@@ -1,7 +1,6 @@
 package acceptance
 
 import (
-	"fmt"
 	"net"
 	"net/netip"
 	"runtime"
@@ -78,7 +77,7 @@ var listenCases = []testCase{
 	},
 	{
 		name:        "Listen/ReusePort",
-		explanation: "UDPReusePort lets two transports bind one multicast address and port; without it the second fails",
+		explanation: "UDPReusePort lets two transports bind one address and port, multicast or not; without it the second fails",
 		upstream:    []string{"PlainTransport 5", "PlainTransport 6"},
 		run:         testListenReusePort,
 	},
@@ -326,16 +325,19 @@ func testListenReusePort(t *testing.T, s *suite) {
 		t.Skip("no SO_REUSEPORT on windows")
 	}
 	r := s.room(t)
-	for i, reuse := range []bool{true, false} {
+	for _, v := range []struct {
+		ip    netip.Addr
+		reuse bool
+	}{{netip.AddrFrom4([4]byte{224, 0, 0, 1}), true}, {loopback, true}, {loopback, false}} {
 		l := mafalda.ListenInfo{
-			Protocol: mafalda.ProtocolUDP, IP: netip.MustParseAddr(fmt.Sprintf("224.0.0.%d", i+1)),
-			Port: freePort(t), Flags: mafalda.SocketFlags{UDPReusePort: reuse, IPv6Only: true},
+			Protocol: mafalda.ProtocolUDP, IP: v.ip, Port: freePort(t),
+			Flags: mafalda.SocketFlags{UDPReusePort: v.reuse, IPv6Only: true},
 		}
 		o := mafalda.PlainTransportOptions{ListenInfo: l, RTCPMux: new(true)}
 		a := r.plain(t, o)
 		require.Equal(t, l.Port, a.Tuple().LocalPort)
 		b, err := r.router.CreatePlainTransport(t.Context(), o)
-		if reuse {
+		if v.reuse {
 			require.NoError(t, err)
 			require.Equal(t, l.Port, b.Tuple().LocalPort)
 		} else {

@@ -2,6 +2,7 @@ package acceptance
 
 import (
 	"encoding/binary"
+	"fmt"
 	"testing"
 	"time"
 
@@ -17,6 +18,17 @@ var mappingCases = []testCase{
 		explanation: "a Consumer's sequence numbers begin anywhere and keep the gaps and the order of what was sent, across the wrap",
 		upstream:    []string{"3.15.5"},
 		run:         testMappingSequenceNumbers,
+	},
+	{
+		name:        "Mapping/Duplicates",
+		explanation: "a packet that comes twice is sent once; a late one keeps its place",
+		upstream:    []string{"3.19.8"},
+		run:         testMappingDuplicates,
+	},
+	{
+		name:        "Mapping/SequenceJump",
+		explanation: "one packet whose sequence number is far off is dropped, some in a row are a new beginning (RFC 3550 §A.1)",
+		run:         testMappingSequenceJump,
 	},
 	{
 		name:        "Mapping/Padding",
@@ -90,6 +102,63 @@ func testMappingSequenceNumbers(t *testing.T, s *suite) {
 			require.Equal(t, first[k]+(seq-sent[0]), got.SequenceNumber, "of packet %d", seq)
 			require.Equal(t, []byte{byte(seq)}, got.Payload)
 		}
+	}
+}
+
+func testMappingDuplicates(t *testing.T, s *suite) {
+	r := s.room(t)
+	in, out := r.directEnd(t), r.directEnd(t)
+	p := in.produce(t, mafalda.MediaKindVideo, video("", 1))
+	c := out.consume(t, r, p)
+	src := vp8Source(1)
+	first := src.packet(vp8Key("0"), marked)
+	late := src.packet(vp8Delta("1"), marked)
+	second := src.packet(vp8Delta("2"), marked)
+	last := src.packet(vp8Delta("3"), marked)
+	for _, x := range []*rtp.Packet{first, first, second, second, late, late, first, last} {
+		in.sendRTP(t, x)
+	}
+	seq := out.next(t, c).SequenceNumber
+	for _, want := range []struct {
+		seq     uint16
+		payload []byte
+	}{{seq + 2, vp8Delta("2")}, {seq + 1, vp8Delta("1")}, {seq + 3, vp8Delta("3")}} {
+		got := out.next(t, c)
+		require.Equal(t, want.seq, got.SequenceNumber)
+		require.Equal(t, want.payload, got.Payload)
+	}
+	require.Empty(t, out.rtp)
+}
+
+func testMappingSequenceJump(t *testing.T, s *suite) {
+	r := s.room(t)
+	in, out := r.directEnd(t), r.directEnd(t)
+	c := out.consume(t, r, in.produce(t, mafalda.MediaKindAudio, audio("", 1)))
+	src := opusSource(1)
+	in.sendRTP(t, src.packet([]byte("before")))
+	require.Equal(t, "before", string(out.next(t, c).Payload))
+	src.seq += 10000
+	in.sendRTP(t, src.packet([]byte("alone")))
+	src.seq -= 10001
+	in.sendRTP(t, src.packet([]byte("after")))
+	require.Equal(t, "after", string(out.next(t, c).Payload))
+	src.seq += 20000
+	for i := range 5 {
+		in.sendRTP(t, src.packet(fmt.Append(nil, i)))
+	}
+	// The first is dropped on the way in; the second may be on the way out, where
+	// it is the first that is far off.
+	var seq uint16
+	for i := range 3 {
+		got := out.next(t, c)
+		if i == 0 && string(got.Payload) == "1" {
+			got = out.next(t, c)
+		}
+		require.Equal(t, fmt.Sprint(i+2), string(got.Payload))
+		if i > 0 {
+			require.Equal(t, seq+1, got.SequenceNumber)
+		}
+		seq = got.SequenceNumber
 	}
 }
 

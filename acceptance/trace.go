@@ -18,7 +18,7 @@ var traceCases = []testCase{
 	},
 	{
 		name:        "Trace/Consumer",
-		explanation: "a Consumer traces packets and key frames that go out, and NACK, PLI and FIR that come in, each once",
+		explanation: "a Consumer traces packets and key frames that go out, retransmissions too, and NACK, PLI and FIR that come in, each once",
 		upstream:    []string{"Consumer 14"},
 		run:         testTraceConsumer,
 	},
@@ -29,7 +29,7 @@ func nextTrace(t testing.TB, events, observed <-chan mafalda.TraceEvent) mafalda
 	t.Helper()
 	v := receive(t, events, "a trace event")
 	require.Equal(t, v, receive(t, observed, "the same at the observer"))
-	require.Positive(t, v.Timestamp)
+	require.GreaterOrEqual(t, v.Timestamp, int64(0))
 	return v
 }
 
@@ -124,6 +124,14 @@ func testTraceConsumer(t *testing.T, s *suite) {
 	require.True(t, info.RTPPacket.IsKeyFrame)
 	in.sendRTP(t, src.packet(vp8Delta("delta"), marked))
 	require.Equal(t, mafalda.TraceRTP, nextTrace(t, events, observed).Type)
+	delta := out.next(t, c)
+	out.sendRTCP(t, nack(e.SSRC, delta.SequenceNumber))
+	v = nextTrace(t, events, observed)
+	require.Equal(t, mafalda.TraceRTP, v.Type)
+	require.Equal(t, mafalda.TraceOut, v.Direction)
+	require.True(t, v.Info.(mafalda.RTPTraceInfo).IsRTX)
+	require.Equal(t, e.RTX.SSRC, v.Info.(mafalda.RTPTraceInfo).RTPPacket.SSRC)
+	require.Equal(t, uint8(102), v.Info.(mafalda.RTPTraceInfo).RTPPacket.PayloadType)
 
 	require.NoError(t, c.EnableTraceEvent(t.Context(), mafalda.TraceNACK, mafalda.TracePLI, mafalda.TraceFIR))
 	out.sendRTCP(t, nack(e.SSRC, got.SequenceNumber))

@@ -280,27 +280,26 @@ func testWorkerClosedCreatesNothing(t *testing.T, s *suite) {
 
 func testWorkerDied(t *testing.T, s *suite) {
 	w, other := s.worker(t), s.worker(t)
-	r := newRoom(t, w)
-	server := r.server(t)
-	var j journal
-	note(&j, &r.router.Events().WorkerClose, "router workerclose")
-	note(&j, &r.router.Observer().Close, "router close")
-	note(&j, &server.Events().WorkerClose, "server workerclose")
-	note(&j, &server.Observer().Close, "server close")
-	noteIf(t, &j, &w.Events().Died, "died", func() bool { return w.Closed() && w.Died() })
-	note(&j, &w.Observer().Close, "close")
+	x := newTree(t, newRoom(t, w))
+	x.worker.Events().Died.On(func(error) {
+		if !w.Closed() || !w.Died() {
+			t.Error("the getters are behind the event")
+		}
+	})
 	reason := hear(t, &w.Events().Died)
 	require.NoError(t, s.Inject(w, errors.New("planted")))
 	done(t, w)
 	require.Equal(t, []string{
-		"router workerclose", "router close", "server workerclose", "server close", "died", "close",
-	}, j.read())
+		"p transportclose", "p close", "own transportclose", "own close", "in routerclose", "in close",
+		"far transportclose", "far close", "out routerclose", "out close",
+		"router workerclose", "router close", "server workerclose", "server close", "died", "worker close",
+	}, x.j.read())
 	require.Error(t, receive(t, reason, "the cause of death"))
 	require.True(t, w.Died())
-	require.True(t, r.router.Closed())
+	require.True(t, x.router.Closed())
 	_, err := w.Dump(t.Context())
 	requireError(t, err, mafalda.ErrWorkerClosed)
-	_, err = r.router.Dump(t.Context())
+	_, err = x.router.Dump(t.Context())
 	requireError(t, err, mafalda.ErrWorkerClosed)
 	require.Equal(t, []mafalda.Worker{other}, s.sfu.Workers())
 	require.NoError(t, w.Close())
