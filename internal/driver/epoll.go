@@ -16,7 +16,6 @@ import (
 const (
 	awake  int32 = iota
 	asleep       // in epoll_wait, or about to be
-	waking       // a Wake is writing to the eventfd
 )
 
 // epoll is the driver for Linux. What has its own deadline or count in the
@@ -30,8 +29,9 @@ type epoll struct {
 	event int // eventfd, edge-triggered, never read
 
 	// Atomic.
-	state atomic.Int32
-	woken atomic.Bool
+	state  atomic.Int32
+	woken  atomic.Bool
+	wakers atomic.Int32 // in Wake, past woken
 
 	// Owned by the loop.
 	sources []slot // what the kernel may report, by index
@@ -96,12 +96,15 @@ func (d *epoll) Stats() Stats { return d.stats }
 // Wake implements [Driver]. The first Wake after a Wait does the work, the
 // others see that it was done.
 func (d *epoll) Wake() {
-	if d.woken.Swap(true) || !d.state.CompareAndSwap(asleep, waking) {
+	if d.woken.Swap(true) {
 		return
 	}
-	one := uint64(1)
-	syscall.RawSyscall(unix.SYS_WRITE, uintptr(d.event), uintptr(unsafe.Pointer(&one)), 8)
-	d.state.Store(awake)
+	d.wakers.Add(1) // Close waits for those that may write
+	if d.state.CompareAndSwap(asleep, awake) {
+		one := uint64(1)
+		syscall.RawSyscall(unix.SYS_WRITE, uintptr(d.event), uintptr(unsafe.Pointer(&one)), 8)
+	}
+	d.wakers.Add(-1)
 }
 
 // Wait implements [Driver].
@@ -161,15 +164,13 @@ func (d *epoll) poll(timeout time.Duration) error {
 	if timeout > 0 { // rounded up: no deadline is reached early
 		ms = int(min((timeout+time.Millisecond-1)/time.Millisecond, 1<<30))
 	}
-	if !d.state.CompareAndSwap(awake, asleep) {
-		return nil // a Wake is under way
-	}
+	d.state.Store(asleep)
 	if d.woken.Load() {
-		d.state.CompareAndSwap(asleep, awake)
+		d.state.Store(awake)
 		return nil
 	}
 	n, e := d.epollWait(ms)
-	d.state.CompareAndSwap(asleep, awake)
+	d.state.Store(awake)
 	if e != 0 && e != unix.EINTR { // EINTR: the runtime's preemption signal
 		return os.NewSyscallError("epoll_wait", e)
 	}
@@ -247,7 +248,7 @@ func (d *epoll) Close() error {
 	}
 	d.closed = true
 	d.woken.Store(true) // no Wake goes further than this
-	for d.state.Load() != awake {
+	for d.wakers.Load() != 0 {
 		syscall.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
 	}
 	if d.spareFile >= 0 {
