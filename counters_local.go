@@ -53,7 +53,7 @@ func counters(loop *engine.Counters, net *driver.Stats) Counters {
 			DropNoMemory:      loop.DropNoSlot,
 			DropDTLS:          loop.DropDTLS,
 			DropDirect:        loop.DropDirect,
-			DropTooLarge:      net.DropTruncated + net.DropTooLong,
+			DropTooLarge:      net.DropTruncated + net.DropTooLong + loop.DropTooLarge,
 			DropDestination:   net.DropDest,
 			DropNoBuffer:      net.DropNoBuffer,
 			DropSendError:     net.DropSendError,

@@ -91,7 +91,8 @@ type Producer interface {
 	// Errors: [ErrInvalidArgument] for another type, [ErrClosed].
 	EnableTraceEvent(ctx context.Context, types ...TraceEventType) error
 	// Send hands in an RTP packet as if an endpoint had sent it. The packet is
-	// copied. It does not wait; a malformed packet is dropped. Errors:
+	// copied. It does not wait; a packet that is malformed, or longer than 1,984
+	// bytes, is dropped. Errors:
 	// [errors.ErrUnsupported] unless the Producer is on a DirectTransport;
 	// [ErrClosed]; [ErrUnavailable] when too many packets wait.
 	Send(packet []byte) error

@@ -110,7 +110,7 @@ func (c *consumer) emit(pk *packet, seq uint16) {
 	c.resends = min(c.resends+resendPerPacket, maxResends)
 	t := c.t
 	b := t.reserve(size)
-	n := o.header(b, h, c.mid, 0)
+	n := o.header(b, h, c.mid)
 	n += copy(b[n:], o.body)
 	if name, on := c.trace.packets(pk.info.KeyFrame); on {
 		c.m.trace(c.id, TraceEvent{
@@ -162,7 +162,7 @@ func (c *consumer) resend(seq uint16, i rtx.Item) bool {
 		o.first &^= 0x20 // padding is not repeated
 	}
 	b := c.t.reserve(o.size() + 2)
-	n := o.header(b, h, c.mid, 0)
+	n := o.header(b, h, c.mid)
 	if rtxOut {
 		binary.BigEndian.PutUint16(b[n:], seq)
 		n += 2

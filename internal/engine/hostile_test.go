@@ -89,6 +89,7 @@ func TestHostileIsCounted(t *testing.T) {
 		unknownKind   = func(c *Counters) *uint64 { return &c.DropUnknownKind }
 		notConnected  = func(c *Counters) *uint64 { return &c.DropNotConnected }
 		malformed     = func(c *Counters) *uint64 { return &c.DropMalformed }
+		tooLarge      = func(c *Counters) *uint64 { return &c.DropTooLarge }
 		unknownStream = func(c *Counters) *uint64 { return &c.DropUnknownStream }
 		direct        = func(c *Counters) *uint64 { return &c.DropDirect }
 	)
@@ -107,7 +108,7 @@ func TestHostileIsCounted(t *testing.T) {
 		{"text", in([]byte("hello, are you there?")), unknownKind},
 		{"RTP version 1", in(with(good, func(b []byte) []byte { b[0] = 0x40; return b })), unknownKind},
 		{"a short header", in(good[:11]), unknownKind},
-		{"too long", in(append(slices.Clone(good), make([]byte, slotSize)...)), malformed},
+		{"too long", in(append(slices.Clone(good), make([]byte, slotSize)...)), tooLarge},
 		{"CSRCs beyond the end", in(with(good, func(b []byte) []byte { b[0] |= 15; return b })), malformed},
 		{"extensions beyond the end", in(with(good, func(b []byte) []byte { b[0] |= 0x10; return b })), malformed},
 		{"padding beyond the end", in(with(good, func(b []byte) []byte { b[0] |= 0x20; b[len(b)-1] = 200; return b })), malformed},

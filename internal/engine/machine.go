@@ -17,7 +17,7 @@ const (
 	slotSize   = 2048    // of a packet in the pool: MTU, slack for rewriting, and more
 	chunkSlots = 512     // the pool grows by 1 MiB
 	maxSlots   = 1 << 19 // 1 GiB of packets for one Worker
-	maxPacket  = 65536   // of an RTP packet that an application injects
+	maxFrame   = 65536   // of what a peer sends at once, by TCP
 	maxRTCP    = 1292    // of a compound that we build (media-plane §5.1)
 	timerTick  = 5 * time.Millisecond
 )
@@ -85,6 +85,7 @@ type Counters struct {
 	DropSRTP             uint64 // did not authenticate, or was replayed
 	DropMalformed        uint64 // RTP or RTCP that does not parse
 	DropUnknownStream    uint64 // RTP of no Producer
+	DropTooLarge         uint64 // RTP of more than a slot holds
 	DropNoSlot           uint64 // the packet pool is full
 	DropDTLS             uint64 // DTLS records refused or not taken
 	DropDirect           uint64 // injected packets that could not be used
@@ -112,8 +113,8 @@ func newMachine(cfg Config, post func(func(*Machine)) bool) *Machine {
 		transports: map[string]*transport{},
 		producers:  map[string]*producer{},
 		consumers:  map[string]*consumer{},
-		scratch:    make([]byte, maxPacket+256),
-		plain:      make([]byte, maxPacket),
+		scratch:    make([]byte, maxFrame+256),
+		plain:      make([]byte, maxFrame),
 		compound:   make([]byte, 0, 2*maxRTCP),
 		random:     rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
 		packetID:   rand.Uint32() >> 1,
@@ -136,7 +137,7 @@ func (m *Machine) ntp() uint64 { return rtcp.NTP(m.ntpOffset + m.now) }
 func (m *Machine) notify(target string, body any) {
 	m.seq++
 	n := Notification{Seq: m.seq, Target: target, Body: body}
-	if m.inOp {
+	if m.inOp && ruleOf(body) != keepStream { // packets have one queue, and so one order
 		m.opNotes = append(m.opNotes, n)
 	} else {
 		m.netNotes = append(m.netNotes, n)

@@ -75,8 +75,6 @@ type outgoing struct {
 	body    []byte // view of the packet: payload and padding
 	padding int    // bytes at the end of body
 	mid     int    // offset of the MID's element in head
-	sendAt  int    // offset of abs-send-time's value in head; 0: none
-	wide    int    // offset of the wide sequence number's value in head; 0: none
 	two     bool   // two-byte form
 
 	headBuf [4*15 + maxExtensions]byte
@@ -118,15 +116,12 @@ func (o *outgoing) mangle(pkt rtp.Packet, kind Kind, ids *extensionIDs, pt uint8
 		}
 	}
 	b = o.copyElement(b, rtp.IDPlayoutDelay, values.playout)
-	o.sendAt, o.wide = 0, 0
 	if kind == Audio {
 		b = o.copyElement(b, rtp.IDAudioLevel, values.audioLevel)
 	} else {
 		b = o.element(b, rtp.IDAbsSendTime, 3)
-		o.sendAt = len(b)
 		b = append(b, byte(sendTime>>16), byte(sendTime>>8), byte(sendTime))
 		b = o.element(b, rtp.IDTransportWideCC, 2)
-		o.wide = len(b)
 		b = append(b, 0, 0)
 		b = o.copyElement(b, rtp.IDDependencyDescriptor, values.dependency)
 		b = o.copyElement(b, rtp.IDVideoOrientation, values.orientation)
@@ -194,7 +189,7 @@ func (v *extensionValues) read(pkt rtp.Packet, kind Kind, ids *extensionIDs) {
 }
 
 // header writes a Consumer's header of o into b and returns its length.
-func (o *outgoing) header(b []byte, h rtp.Header, mid string, wide uint16) int {
+func (o *outgoing) header(b []byte, h rtp.Header, mid string) int {
 	b[0] = o.first
 	b[1] = h.PayloadType
 	if h.Marker {
@@ -212,9 +207,6 @@ func (o *outgoing) header(b []byte, h rtp.Header, mid string, wide uint16) int {
 			b[at] = rtp.IDMID<<4 | byte(len(mid)-1)
 			copy(b[at+1:], mid)
 		}
-	}
-	if o.wide != 0 && wide != 0 {
-		binary.BigEndian.PutUint16(b[12+o.wide:], wide)
 	}
 	return n
 }

@@ -136,7 +136,7 @@ func (t *transport) sentBytes(n int) { t.sent.Update(t.m.now, n) }
 func (t *transport) readRTP(data []byte) (packetbuf.Ref, rtp.Packet) {
 	m := t.m
 	if len(data) > slotSize-slotSlack {
-		m.count.DropMalformed++
+		m.count.DropTooLarge++
 		return 0, nil
 	}
 	ref := m.pool.Get()
