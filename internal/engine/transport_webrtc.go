@@ -460,6 +460,7 @@ func (w *webRTCTransport) onDTLS(e dtls.Event) {
 		}
 		w.dtlsConnected(e)
 	case dtls.Failed:
+		w.m.dtlsLog.Warn("DTLS failed", "transport", w.t.id, "error", e.Err)
 		w.endDTLS("failed")
 	case dtls.Closed:
 		w.endDTLS("closed")
