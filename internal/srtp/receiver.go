@@ -4,8 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 
-	"github.com/pion/rtcp"
-	"github.com/pion/rtp"
 	psrtp "github.com/pion/srtp/v3"
 	"github.com/pion/transport/v4/replaydetector"
 )
@@ -39,46 +37,20 @@ func newWindow(maxIndex uint64) window {
 // A Receiver unprotects packets of any SSRC under one key. Packets that are
 // not authentic leave no trace in it.
 type Receiver struct {
-	keys keys
+	session
 
-	context    *psrtp.Context
-	aead       *rtcpAEAD // for RTCP, nil where the context does it
-	generation uint32
-	streams    map[uint32]*stream
-	last       *stream           // the one used last, nil after Forget
-	reporters  map[uint32]window // by SSRC of the first packet of a compound
-	forgotten  int               // SSRCs in context that are in use no more
-
-	header     rtp.Header
-	rtcpHeader rtcp.Header
+	reporters map[uint32]window // by SSRC of the first packet of a compound
 }
 
 // NewReceiver returns a Receiver with a master key and salt, one after the
 // other, which it copies. Errors: [ErrSuite], [ErrMasterLength].
 func NewReceiver(s Suite, master []byte) (*Receiver, error) {
-	k, err := newKeys(s, master)
+	x, err := newSession(s, master)
 	if err != nil {
 		return nil, err
 	}
-	c, err := k.context()
-	if err != nil {
-		return nil, err
-	}
-	aead, err := k.rtcpAEAD()
-	if err != nil {
-		return nil, err
-	}
-	return &Receiver{
-		keys:      k,
-		context:   c,
-		aead:      aead,
-		streams:   make(map[uint32]*stream),
-		reporters: make(map[uint32]window),
-	}, nil
+	return &Receiver{session: x, reporters: make(map[uint32]window)}, nil
 }
-
-// Suite returns the suite.
-func (r *Receiver) Suite() Suite { return r.keys.suite }
 
 // UnprotectRTP verifies and decrypts an SRTP packet into dst. Errors:
 // [ErrMalformed], [ErrReplay], [ErrAuthentication], [ErrTooManyStreams].
@@ -136,9 +108,7 @@ func (r *Receiver) first(dst, b []byte, ssrc uint32) ([]byte, error) {
 
 func (r *Receiver) decrypt(dst, b []byte) ([]byte, error) {
 	out, err := r.context.DecryptRTP(dst, b, &r.header)
-	if cap(r.header.Extensions) > maxRetainedExtensions {
-		r.header.Extensions = nil
-	}
+	r.trim()
 	if err != nil {
 		return nil, reason(err)
 	}
@@ -211,33 +181,11 @@ func (r *Receiver) rtcpIndex(b []byte) uint64 {
 // that ended. If it sends again it is taken for new, with a rollover counter
 // of 0 and an empty replay window.
 func (r *Receiver) Forget(ssrc uint32) {
-	_, rtp := r.context.ROC(ssrc)
-	_, rtcp := r.context.Index(ssrc)
-	if rtp {
-		r.context.SetROC(ssrc, 0)
-	}
-	if rtp || rtcp {
-		r.forgotten++
-	}
-	delete(r.streams, ssrc)
+	r.forget(ssrc)
 	delete(r.reporters, ssrc)
-	r.last = nil
 	if r.forgotten >= rebuildSlack+len(r.streams)+len(r.reporters) {
 		r.rebuild()
 	}
-}
-
-// Streams returns how many SSRCs are being followed that send RTP.
-func (r *Receiver) Streams() int { return len(r.streams) }
-
-func (r *Receiver) rebuild() {
-	c, err := r.keys.context()
-	if err != nil {
-		return // can't happen: the same keys made a context before
-	}
-	r.context = c
-	r.generation++
-	r.forgotten = 0
 }
 
 func reason(err error) error {

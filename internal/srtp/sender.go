@@ -1,11 +1,5 @@
 package srtp
 
-import (
-	"github.com/pion/rtcp"
-	"github.com/pion/rtp"
-	psrtp "github.com/pion/srtp/v3"
-)
-
 // A Sender protects packets of any SSRC under one key.
 //
 // It sets no order: a packet may be older than the last one, and may be
@@ -14,45 +8,24 @@ import (
 // packets with one SSRC and index must never be protected: that gives away
 // their plaintext.
 type Sender struct {
-	keys keys
-
-	context    *psrtp.Context
-	aead       *rtcpAEAD // for RTCP, nil where the context does it
-	generation uint32
-	streams    map[uint32]*stream
-	last       *stream // the one used last, nil after Forget
-	forgotten  int     // SSRCs in context that are in use no more
+	session
 
 	rtcpHighest uint32 // greatest SRTCP index used so far, of any SSRC
 	rtcpFloor   uint32 // SSRCs new to the context begin after it
-
-	header     rtp.Header
-	rtcpHeader rtcp.Header
 }
 
 // NewSender returns a Sender with a master key and salt, one after the other,
 // which it copies. Errors: [ErrSuite], [ErrMasterLength].
 func NewSender(s Suite, master []byte) (*Sender, error) {
-	k, err := newKeys(s, master)
+	x, err := newSession(s, master)
 	if err != nil {
 		return nil, err
 	}
-	c, err := k.context()
-	if err != nil {
-		return nil, err
-	}
-	aead, err := k.rtcpAEAD()
-	if err != nil {
-		return nil, err
-	}
-	return &Sender{keys: k, context: c, aead: aead, streams: make(map[uint32]*stream)}, nil
+	return &Sender{session: x}, nil
 }
 
-// Suite returns the suite.
-func (s *Sender) Suite() Suite { return s.keys.suite }
-
-// ProtectRTP encrypts and signs an RTP packet into dst, which needs
-// [Suite.Overhead] more bytes. Errors: [ErrMalformed], [ErrExhausted].
+// ProtectRTP encrypts and signs an RTP packet into dst, which needs up to
+// [MaxOverhead] more bytes. Errors: [ErrMalformed], [ErrExhausted].
 func (s *Sender) ProtectRTP(dst, plain []byte) ([]byte, error) {
 	if len(plain) < rtpHeaderLen {
 		return nil, ErrMalformed
@@ -90,7 +63,7 @@ func (s *Sender) ProtectRTP(dst, plain []byte) ([]byte, error) {
 }
 
 // ProtectRTCP encrypts and signs a compound RTCP packet into dst, which needs
-// [Suite.RTCPOverhead] more bytes. Errors: [ErrMalformed], [ErrExhausted].
+// up to [MaxOverhead] more bytes. Errors: [ErrMalformed], [ErrExhausted].
 func (s *Sender) ProtectRTCP(dst, plain []byte) ([]byte, error) {
 	if len(plain) < rtcpHeaderLen || plain[0]>>6 != 2 {
 		return nil, ErrMalformed
@@ -123,34 +96,8 @@ func (s *Sender) ProtectRTCP(dst, plain []byte) ([]byte, error) {
 // be used again, its rollover counter begins at 0, as in mediasoup. Its SRTCP
 // index goes on: two reports under one index would give away their content.
 func (s *Sender) Forget(ssrc uint32) {
-	_, rtp := s.context.ROC(ssrc)
-	_, rtcp := s.context.Index(ssrc)
-	if rtp {
-		s.context.SetROC(ssrc, 0)
-	}
-	if rtp || rtcp {
-		s.forgotten++
-	}
-	delete(s.streams, ssrc)
-	s.last = nil
-	if s.forgotten < rebuildSlack+len(s.streams) {
-		return
-	}
-	c, err := s.keys.context()
-	if err != nil {
-		return // can't happen: the same keys made a context before
-	}
-	s.context = c
-	s.generation++
-	s.forgotten = 0
-	s.rtcpFloor = s.rtcpHighest
-}
-
-// Streams returns how many SSRCs are being followed.
-func (s *Sender) Streams() int { return len(s.streams) }
-
-func (s *Sender) trim() {
-	if cap(s.header.Extensions) > maxRetainedExtensions {
-		s.header.Extensions = nil
+	s.forget(ssrc)
+	if s.forgotten >= rebuildSlack+len(s.streams) && s.rebuild() {
+		s.rtcpFloor = s.rtcpHighest
 	}
 }

@@ -66,18 +66,6 @@ func (s Suite) SaltLen() int { p, _ := s.profile(); return p.salt }
 // MasterLen returns the length of key and salt together, in bytes.
 func (s Suite) MasterLen() int { return s.KeyLen() + s.SaltLen() }
 
-// Overhead returns how many bytes protection adds to an RTP packet.
-func (s Suite) Overhead() int { p, _ := s.profile(); return p.rtpTag }
-
-// RTCPOverhead returns how many bytes protection adds to an RTCP packet.
-func (s Suite) RTCPOverhead() int {
-	p, ok := s.profile()
-	if !ok {
-		return 0
-	}
-	return p.rtcpTag + indexLen
-}
-
 // Errors of this package. Those of single packets carry no details, so that a
 // flood of bad packets formats no text.
 var (
