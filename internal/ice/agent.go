@@ -197,10 +197,6 @@ func (a *Agent) State() State { return a.state }
 // Selected returns the tuple in use; it is false while there is none.
 func (a *Agent) Selected() (t Tuple, ok bool) { return a.selected, a.isSelected }
 
-// Tuples returns the known tuples, the newest first. The slice is valid until
-// the next call and must not be changed.
-func (a *Agent) Tuples() []Tuple { return a.tuples[:a.count:a.count] }
-
 // Counters returns what became of the messages so far.
 func (a *Agent) Counters() Counters { return a.counter }
 

@@ -49,16 +49,10 @@ func IsSTUN(b []byte) bool {
 	return len(b) >= headerSize && b[0] <= maxFirstByte && binary.BigEndian.Uint32(b[offCookie:]) == magicCookie
 }
 
-// LocalUfrag returns the user name fragment of the agent for which the message b
-// is meant: the USERNAME up to the first colon, or all of it (RFC 8445 §7.2.2).
-// Nothing else is checked. It is for the first packet of a tuple; see also
-// [LocalUfragBytes].
-func LocalUfrag(b []byte) (string, bool) {
-	ufrag, ok := LocalUfragBytes(b)
-	return string(ufrag), ok
-}
-
-// LocalUfragBytes is [LocalUfrag] without a copy: the result is a part of b.
+// LocalUfragBytes returns the user name fragment of the agent for which the
+// message b is meant: the USERNAME up to the first colon, or all of it (RFC 8445
+// §7.2.2). Nothing else is checked. It is for the first packet of a tuple. The
+// result is a part of b.
 func LocalUfragBytes(b []byte) ([]byte, bool) {
 	if !IsSTUN(b) {
 		return nil, false

@@ -121,7 +121,7 @@ func (p *player) show() {
 		require.True(p.t, p.a.IsValid(t))
 	}
 	names := ""
-	for _, t := range p.a.Tuples() {
+	for _, t := range tuplesOf(p.a) {
 		names += " " + pathName(t)
 		require.True(p.t, p.a.IsValid(t))
 	}

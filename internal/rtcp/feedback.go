@@ -58,19 +58,6 @@ func (n NACKs) At(i int) (pid, blp uint16) {
 	return binary.BigEndian.Uint16(n), binary.BigEndian.Uint16(n[2:])
 }
 
-// AppendSeqs appends all sequence numbers asked for, in the order of the
-// packet.
-func (n NACKs) AppendSeqs(dst []uint16) []uint16 {
-	for i := range n.Len() {
-		pid, blp := n.At(i)
-		dst = append(dst, pid)
-		for ; blp != 0; blp &= blp - 1 {
-			dst = append(dst, pid+1+uint16(bits.TrailingZeros16(blp)))
-		}
-	}
-	return dst
-}
-
 // AppendNACK appends a generic NACK for the sequence numbers, which should
 // ascend so that neighbours share an entry; nothing for none of them.
 func AppendNACK(dst []byte, sender, media uint32, seqs []uint16) []byte {

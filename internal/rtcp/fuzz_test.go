@@ -29,7 +29,7 @@ func FuzzReader(f *testing.F) {
 				break
 			}
 			views(p)
-			for _, typ := range []byte{TypeSR, TypeRR, TypeSDES, TypeBYE, TypeRTPFB, TypePSFB, TypeXR} {
+			for _, typ := range []byte{TypeSR, TypeRR, TypeSDES, TypeRTPFB, TypePSFB, TypeXR} {
 				if typ != p.Type() && len(seen(p, typ)) != 0 {
 					t.Fatalf("packet of type %d has a view of %d", p.Type(), typ)
 				}
@@ -50,8 +50,6 @@ func seen(p Packet, typ uint8) []byte {
 	switch typ {
 	case TypeSDES:
 		return p.Sources().rest
-	case TypeBYE:
-		return p.Bye()
 	case TypeRTPFB:
 		if f, ok := p.TransportCC(); ok {
 			return f
@@ -150,10 +148,5 @@ func differential(t *testing.T, b []byte, p Packet) {
 			i++
 		}
 		equal("received", uint64(len(their.RecvDeltas)), uint64(i))
-	case *pion.Goodbye:
-		equal("SSRCs", uint64(len(their.Sources)), uint64(p.Bye().Len()))
-		if their.Reason != string(p.ByeReason()) {
-			t.Fatalf("reason %q, want %q", p.ByeReason(), their.Reason)
-		}
 	}
 }

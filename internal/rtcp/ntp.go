@@ -18,8 +18,3 @@ func NTP(unix time.Duration) uint64 {
 // CompactNTP returns the middle 32 bits: seconds in 16.16 fixed point, as LSR,
 // DLSR and their kin have them.
 func CompactNTP(ntp uint64) uint32 { return uint32(ntp >> 16) }
-
-// CompactDuration returns the time that 16.16 fixed point seconds are.
-func CompactDuration(v uint32) time.Duration {
-	return time.Duration(uint64(v) * uint64(time.Second) >> 16)
-}

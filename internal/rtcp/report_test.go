@@ -125,34 +125,6 @@ func TestSDESForms(t *testing.T) {
 	require.Equal(t, "BC", string(s.CNAME()))
 }
 
-func TestBye(t *testing.T) {
-	t.Parallel()
-	for _, reason := range []string{"", "a", "abc", "abcd", strings.Repeat("r", 255)} {
-		for _, n := range []int{1, 31, 40} {
-			ssrcs := make([]uint32, n)
-			for i := range ssrcs {
-				ssrcs[i] = uint32(i) * 3
-			}
-			b := AppendBye(nil, ssrcs, reason)
-			var ours, pions []uint32
-			for _, p := range read(b) {
-				for i := range p.Bye().Len() {
-					ours = append(ours, p.Bye().At(i))
-				}
-				require.Equal(t, reason, string(p.ByeReason()))
-			}
-			require.Equal(t, ssrcs, ours)
-			for _, p := range parse(t, b) {
-				pions = append(pions, p.(*pion.Goodbye).Sources...)
-				require.Equal(t, reason, p.(*pion.Goodbye).Reason)
-			}
-			require.Equal(t, ssrcs, pions)
-		}
-	}
-	require.Empty(t, AppendBye(nil, nil, "why"))
-	require.Zero(t, one(t, unhex(t, "80cb0000")).Bye().Len())
-}
-
 func TestXR(t *testing.T) {
 	t.Parallel()
 	entries := []DLRREntry{{1, 2, 3}, {0xffffffff, 5, 6}}

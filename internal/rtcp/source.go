@@ -5,7 +5,7 @@ import "encoding/binary"
 const (
 	itemEnd   = 0
 	itemCNAME = 1
-	maxText   = 255 // bytes of an SDES item and of the reason of a BYE
+	maxText   = 255 // bytes of an SDES item
 )
 
 // An SDESChunk names one source (RFC 3550 §6.5), to write it.
@@ -142,44 +142,4 @@ func appendZeros(dst []byte, n int) []byte {
 func (p Packet) validBye() bool {
 	end := headerLen + int(p.Count())*ssrcLen
 	return end == len(p) || end < len(p) && end+1+int(p[end]) <= len(p)
-}
-
-// Bye returns the SSRCs that leave, of a TypeBYE packet.
-func (p Packet) Bye() SSRCs {
-	end := headerLen + int(p.Count())*ssrcLen
-	if !p.is(TypeBYE) || end > len(p) {
-		return nil
-	}
-	return SSRCs(p[headerLen:end])
-}
-
-// ByeReason returns the text of a TypeBYE packet, a view, nil if it has none.
-func (p Packet) ByeReason() []byte {
-	end := headerLen + int(p.Count())*ssrcLen
-	if !p.is(TypeBYE) || end >= len(p) || end+1+int(p[end]) > len(p) {
-		return nil
-	}
-	return p[end+1 : end+1+int(p[end])]
-}
-
-// AppendBye appends as many TypeBYE packets as the SSRCs need, 31 to each;
-// each with the reason if that isn't empty, cut at 255 bytes.
-func AppendBye(dst []byte, ssrcs []uint32, reason string) []byte {
-	reason = reason[:min(len(reason), maxText)]
-	for len(ssrcs) > 0 {
-		n := min(len(ssrcs), maxCount)
-		start := len(dst)
-		dst = append(dst, version|uint8(n), TypeBYE, 0, 0)
-		for _, s := range ssrcs[:n] {
-			dst = binary.BigEndian.AppendUint32(dst, s)
-		}
-		if reason != "" {
-			dst = append(dst, uint8(len(reason)))
-			dst = append(dst, reason...)
-			dst = appendZeros(dst, -(1+len(reason))&3)
-		}
-		dst = finish(dst, start)
-		ssrcs = ssrcs[n:]
-	}
-	return dst
 }

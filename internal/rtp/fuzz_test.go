@@ -108,7 +108,6 @@ func FuzzExtensions(f *testing.F) {
 				t.Fatalf("extension %d: index %x, search %x", id, v, w)
 			}
 			ParseAbsCaptureTime(v)
-			ParsePlayoutDelay(v)
 		}
 	})
 }

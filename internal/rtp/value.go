@@ -5,12 +5,6 @@ import (
 	"time"
 )
 
-// PutUint24 writes the low 24 bits of v to the first three bytes of b.
-func PutUint24(b []byte, v uint32) {
-	_ = b[2]
-	b[0], b[1], b[2] = byte(v>>16), byte(v>>8), byte(v)
-}
-
 // Uint24 reads the first three bytes of b.
 func Uint24(b []byte) uint32 {
 	_ = b[2]
@@ -33,16 +27,6 @@ func ParseAudioLevel(v byte) (level uint8, voice bool) { return v & 0x7f, v&0x80
 // (3GPP TS 26.114 §7.4.5).
 func ParseVideoOrientation(v byte) (camera, flip bool, rotation uint16) {
 	return v&0x08 != 0, v&0x04 != 0, uint16(v&0x03) * 90
-}
-
-// ParsePlayoutDelay reads the three bytes of the playout-delay extension, whose
-// unit on the wire is 10 ms.
-func ParsePlayoutDelay(v []byte) (low, high time.Duration, ok bool) {
-	if len(v) != 3 {
-		return 0, 0, false
-	}
-	n := Uint24(v)
-	return time.Duration(n>>12) * 10 * time.Millisecond, time.Duration(n&0xfff) * 10 * time.Millisecond, true
 }
 
 // ParseAbsCaptureTime reads the value of the abs-capture-time extension, 8 or 16

@@ -26,10 +26,7 @@ func TestAbsSendTime(t *testing.T) {
 }
 
 func TestUint24(t *testing.T) {
-	b := []byte{9, 9, 9, 9}
-	PutUint24(b, 0xff123456)
-	assert.Equal(t, []byte{0x12, 0x34, 0x56, 9}, b)
-	assert.EqualValues(t, 0x123456, Uint24(b))
+	assert.EqualValues(t, 0x123456, Uint24([]byte{0x12, 0x34, 0x56, 9}))
 }
 
 func TestParseAudioLevel(t *testing.T) {
@@ -54,15 +51,6 @@ func TestParseVideoOrientation(t *testing.T) {
 		assert.Equal(t, want.flip, flip)
 		assert.Equal(t, want.rotation, rotation)
 	}
-}
-
-func TestParsePlayoutDelay(t *testing.T) {
-	low, high, ok := ParsePlayoutDelay([]byte{0x00, 0xa0, 0x14})
-	assert.True(t, ok)
-	assert.Equal(t, 100*time.Millisecond, low)
-	assert.Equal(t, 200*time.Millisecond, high)
-	_, _, ok = ParsePlayoutDelay([]byte{0, 0})
-	assert.False(t, ok)
 }
 
 func TestParseAbsCaptureTime(t *testing.T) {
