@@ -4,7 +4,8 @@ const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 // watch samples the picture of a video element for some time. It returns how
 // many samples and how many different ones there were, in how many the upper
-// left quarter had the colour of Picture, and how many frames were shown.
+// left quarter had the colour of Picture, how many frames were shown, and by
+// how many milliseconds the machine let the page wait at most.
 export async function watch(video, milliseconds) {
 	const canvas = new OffscreenCanvas(64, 48);
 	const context = canvas.getContext('2d', { willReadFrequently: true });
@@ -17,8 +18,11 @@ export async function watch(video, milliseconds) {
 	const before = shown();
 	let samples = 0;
 	let known = 0;
+	let late = 0;
 	while (performance.now() - begin < milliseconds) {
+		const asleep = performance.now();
 		await sleep(200);
+		late = Math.max(late, performance.now() - asleep - 200);
 		if (!video.videoWidth) continue;
 		context.drawImage(video, 0, 0, 64, 48);
 		const { data } = context.getImageData(0, 0, 64, 48);
@@ -31,7 +35,7 @@ export async function watch(video, milliseconds) {
 		if (r > 140 && g < 90 && b < 90) known++;
 	}
 	const seconds = (performance.now() - begin) / 1000;
-	return { samples, different: seen.size, known, fps: (shown() - before) / seconds, width: video.videoWidth, height: video.videoHeight };
+	return { late, samples, different: seen.size, known, fps: (shown() - before) / seconds, width: video.videoWidth, height: video.videoHeight };
 }
 
 // loudest listens to a track for a second.
