@@ -126,7 +126,9 @@ func testWorkerCreate(t *testing.T, s *suite) {
 	require.False(t, w.Died())
 	require.False(t, ended(w.Done()))
 	require.Nil(t, w.AppData())
-	require.True(t, w.Events() == w.Events() && w.Observer() == w.Observer(), "the pointers never change")
+	events, observer := w.Events(), w.Observer()
+	require.Same(t, events, w.Events(), "it never changes")
+	require.Same(t, observer, w.Observer(), "it never changes")
 
 	cert, key := certificate(t)
 	all, err := s.sfu.CreateWorker(t.Context(), mafalda.WorkerSettings{
