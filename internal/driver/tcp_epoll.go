@@ -102,7 +102,9 @@ func (l *listener) ready(_ uint32, h Handler, _ int) (int, bool) {
 			return i, false
 		}
 		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // a turn is one write
-		c := &conn{d: l.d, fd: fd, local: localAddr(fd), remote: name.addrPort()}
+		c := &conn{
+			d: l.d, fd: fd, local: localAddr(fd), remote: name.addrPort(), in: tcp.Deframer{Headroom: Headroom},
+		}
 		var err error
 		c.id, c.index, err = l.d.add(fd, unix.EPOLLIN, c)
 		if err != nil {
@@ -145,7 +147,7 @@ type conn struct {
 	local, remote netip.AddrPort
 	owner         any
 
-	in      deframer
+	in      tcp.Deframer
 	out     []byte // out[sent:] is to be written
 	sent    int
 	dirty   bool // in epoll.dirty
@@ -163,7 +165,7 @@ func (c *conn) shut()                      { c.Close() }
 
 // Send implements [TCPConn].
 func (c *conn) Send(payload []byte) bool {
-	n := frameHeader + len(payload)
+	n := tcp.HeaderSize + len(payload)
 	if !c.dead && !c.closed && !c.blocked && len(c.out)-c.sent >= tcpReadLen {
 		c.write()
 	}
@@ -242,7 +244,7 @@ func (c *conn) Close() {
 	c.write()
 	c.closed = true
 	c.owner = nil
-	c.out, c.in.part = nil, nil
+	c.out, c.in = nil, tcp.Deframer{}
 	c.d.remove(c.fd, c.index)
 }
 
@@ -279,7 +281,7 @@ func (c *conn) ready(events uint32, h Handler, _ int) (int, bool) {
 	if events&^uint32(unix.EPOLLOUT) == 0 {
 		return 1, false
 	}
-	b := c.in.space()
+	b := c.in.Space()
 	whole := b == nil
 	if whole {
 		b = c.d.tcpBuf[:tcpReadLen]
@@ -299,7 +301,7 @@ func (c *conn) ready(events uint32, h Handler, _ int) (int, bool) {
 		n, bad = c.deliver(h, int(r))
 	} else {
 		var frame []byte
-		if frame, bad = c.in.filled(int(r)); frame != nil {
+		if frame, bad = c.in.Filled(int(r)); frame != nil {
 			n = 1
 			c.frame(h, frame)
 		}
@@ -319,9 +321,9 @@ func (c *conn) deliver(h Handler, size int) (n int, bad bool) {
 	buf := c.d.tcpBuf
 	rest := buf[:size]
 	for !c.closed {
-		frame, after, ok, bad := c.in.next(rest)
+		frame, after, ok, bad := c.in.Next(rest)
 		if !ok {
-			c.in.keep(after)
+			c.in.Keep(after)
 			return n, bad
 		}
 		end := size - len(after)

@@ -155,12 +155,12 @@ func (c *conn) shut()                      { c.Close() }
 // read moves frames to the inbox until the connection ends.
 func (c *conn) read() {
 	defer c.box.put(event{}, nil)
-	var in deframer
+	in := tcp.Deframer{Headroom: Headroom}
 	buf := make([]byte, 16<<10)
 	for {
-		if b := in.space(); b != nil {
+		if b := in.Space(); b != nil {
 			n, err := c.c.Read(b)
-			frame, bad := in.filled(n)
+			frame, bad := in.Filled(n)
 			if frame != nil && !c.box.put(event{}, frame) || bad || err != nil {
 				return
 			}
@@ -168,12 +168,12 @@ func (c *conn) read() {
 		}
 		n, err := c.c.Read(buf)
 		for rest := buf[:n]; ; {
-			frame, after, ok, bad := in.next(rest)
+			frame, after, ok, bad := in.Next(rest)
 			if bad {
 				return
 			}
 			if !ok {
-				in.keep(after)
+				in.Keep(after)
 				break
 			}
 			if !c.box.put(event{}, frame) {
@@ -210,7 +210,7 @@ func (c *conn) Send(payload []byte) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if c.dead || c.closed || len(payload) == 0 || len(payload) > MaxFrame ||
-		len(c.out)+c.writing+frameHeader+len(payload) > tcpQueue {
+		len(c.out)+c.writing+tcp.HeaderSize+len(payload) > tcpQueue {
 		d.stats.DropTCPQueue++
 		return false
 	}

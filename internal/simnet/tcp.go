@@ -89,7 +89,7 @@ type conn struct {
 	peer          *Conn
 
 	// Owned by the loop.
-	framer tcp.Framer
+	in     tcp.Deframer
 	frame  []byte
 	out    []byte
 	dirty  bool
@@ -162,22 +162,19 @@ func (c *conn) Close() {
 
 // deliver hands over the frames that a piece completes, or the end.
 func (c *conn) deliver(it item, h driver.Handler) (frames int) {
-	for b := it.data; len(b) > 0 && !c.closed && c.framer.Err() == nil; {
-		b = b[c.framer.Append(b):]
-		for !c.closed {
-			f, ok := c.framer.Next()
-			if !ok {
-				break
-			}
-			// A copy: the framer's has the next frame where a handler may write.
-			c.frame = append(append(c.frame[:0], f...), make([]byte, driver.Headroom)...)
-			c.d.stats.PacketsIn++
-			c.d.stats.BytesIn += uint64(len(f))
-			h.HandleTCPFrame(c, c.frame[:len(f)])
-			frames++
-		}
+	if c.closed {
+		return 0
 	}
-	if (it.end || c.framer.Err() != nil) && !c.closed {
+	bad := cut(&c.in, it.data, func(f []byte) bool {
+		// A copy: behind f is the next frame, where a handler may write.
+		c.frame = append(append(c.frame[:0], f...), make([]byte, driver.Headroom)...)
+		c.d.stats.PacketsIn++
+		c.d.stats.BytesIn += uint64(len(f))
+		h.HandleTCPFrame(c, c.frame[:len(f)])
+		frames++
+		return !c.closed
+	})
+	if (it.end || bad) && !c.closed {
 		c.d.Flush()
 		c.dead = true
 		h.HandleTCPClose(c)
@@ -199,7 +196,8 @@ type Conn struct {
 	// Guarded by n.mu.
 	other  *conn // nil until the driver's host has heard of it
 	last   time.Duration
-	framer tcp.Framer
+	in     tcp.Deframer
+	broken bool // a frame was too long
 	frames [][]byte
 	closed bool
 }
@@ -276,16 +274,37 @@ func (c *Conn) Close() {
 }
 
 func (c *Conn) receive(b []byte) {
-	for len(b) > 0 && c.framer.Err() == nil {
-		b = b[c.framer.Append(b):]
-		for f, ok := c.framer.Next(); ok; f, ok = c.framer.Next() {
-			f = append([]byte(nil), f...)
-			now := c.n.now
-			if c.OnFrame != nil {
-				c.n.calls = append(c.n.calls, func() { c.OnFrame(now, f) })
-			} else {
-				c.frames = append(c.frames, f)
-			}
+	if c.broken {
+		return
+	}
+	c.broken = cut(&c.in, b, func(f []byte) bool {
+		f = append([]byte(nil), f...)
+		now := c.n.now
+		if c.OnFrame != nil {
+			c.n.calls = append(c.n.calls, func() { c.OnFrame(now, f) })
+		} else {
+			c.frames = append(c.frames, f)
+		}
+		return true
+	})
+}
+
+// cut calls f for the frames that b, a piece of a stream, completes, until it
+// returns false. bad reports that the stream can't be read on.
+func cut(in *tcp.Deframer, b []byte, f func(frame []byte) bool) (bad bool) {
+	for len(b) > 0 {
+		var frame []byte
+		if space := in.Space(); space != nil {
+			n := copy(space, b)
+			b = b[n:]
+			frame, bad = in.Filled(n)
+		} else if frame, b, _, bad = in.Next(b); frame == nil {
+			in.Keep(b)
+			return bad
+		}
+		if bad || frame != nil && !f(frame) {
+			return bad
 		}
 	}
+	return false
 }
