@@ -16,9 +16,6 @@ var (
 	ErrAddrNotAvailable = addrNotAvailable[0]
 )
 
-// IsAddrInUse reports whether err says that another socket holds the port.
-func IsAddrInUse(err error) bool { return isOneOf(err, addrInUse[:]) }
-
 // IsAddrNotAvailable reports whether err says that the host has no such
 // address.
 func IsAddrNotAvailable(err error) bool { return isOneOf(err, addrNotAvailable[:]) }

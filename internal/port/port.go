@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+
+	"github.com/mafalda-sfu/mafalda/internal/driver"
 )
 
 // ErrNoPort is the error of [Manager.Bind] when every port of the range is taken.
@@ -42,11 +44,11 @@ type ports struct {
 func (p *ports) has(i int) bool { return p.bits[i/64]&(1<<(i%64)) != 0 }
 
 // NewManager returns a manager without used ports.
-func NewManager() *Manager { return NewManagerWith(rand.IntN) }
+func NewManager() *Manager { return newManager(rand.IntN) }
 
-// NewManagerWith is [NewManager] with its own choice of where a search begins:
-// pick returns a number from 0 to n-1. It is for tests.
-func NewManagerWith(pick func(n int) int) *Manager {
+// newManager takes the choice of where a search begins: pick returns a number
+// from 0 to n-1.
+func newManager(pick func(n int) int) *Manager {
 	return &Manager{pick: pick, used: map[Range]*ports{}}
 }
 
@@ -101,17 +103,6 @@ func (m *Manager) Release(key Range, port uint16) {
 	}
 }
 
-// Used returns how many ports of the range are in use.
-func (m *Manager) Used(key Range) int {
-	if p := m.used[key]; p != nil {
-		return p.count
-	}
-	return 0
-}
-
-// Ranges returns how many ranges have a port in use.
-func (m *Manager) Ranges() int { return len(m.used) }
-
 func (m *Manager) take(key Range, i int) {
 	p := m.used[key]
 	if p == nil {
@@ -124,10 +115,5 @@ func (m *Manager) take(key Range, i int) {
 
 // hopeless tells whether trying other ports makes no sense.
 func hopeless(err error) bool {
-	for _, e := range hopelessErrors {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
+	return driver.IsAddrNotAvailable(err) || driver.IsTooManyFiles(err)
 }

@@ -266,9 +266,9 @@ func TestBind(t *testing.T) {
 	a, err := listen("[::]:7", false, false)
 	require.NoError(t, err)
 	_, err = listen("10.0.0.1:7", false, false)
-	require.True(t, driver.IsAddrInUse(err))
+	require.ErrorIs(t, err, driver.ErrAddrInUse)
 	_, err = listen("10.0.0.1:7", true, false)
-	require.True(t, driver.IsAddrInUse(err))
+	require.ErrorIs(t, err, driver.ErrAddrInUse)
 	c, c6 := n.Socket(at(client, 0)), n.Socket(at(netip.MustParseAddr("fd00::2"), 0))
 	r := &rec{d: d, echo: true}
 	c.Send(at(server, 7), []byte("4"))
@@ -310,7 +310,7 @@ func TestTCP(t *testing.T) {
 	l, err := d.ListenTCP(driver.TCPConfig{Addr: at(server, 0)})
 	require.NoError(t, err)
 	_, err = d.ListenTCP(driver.TCPConfig{Addr: l.LocalAddr()})
-	require.True(t, driver.IsAddrInUse(err))
+	require.ErrorIs(t, err, driver.ErrAddrInUse)
 	c := n.Dial(client, l.LocalAddr())
 	var want []string
 	for i := range 50 {
