@@ -238,7 +238,7 @@ func (r *router) Close() error {
 	}
 	r.closeLocked(&c, nil)
 	r.w.mu.Unlock()
-	r.w.closeOnLoop(func(m *engine.Machine) error { return m.CloseRouter(r.id) })
+	r.w.leaveOnLoop(r.id, func(m *engine.Machine) error { return m.CloseRouter(r.id) })
 	play(c.steps)
 	return nil
 }

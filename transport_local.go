@@ -319,7 +319,7 @@ func (t *transport) Close() error {
 	t.closeLocked(&c, nil)
 	c.orphansLocked()
 	t.w.mu.Unlock()
-	t.w.closeOnLoop(func(m *engine.Machine) error { return m.CloseTransport(t.id) })
+	t.w.leaveOnLoop(t.id, func(m *engine.Machine) error { return m.CloseTransport(t.id) })
 	play(c.steps)
 	return nil
 }

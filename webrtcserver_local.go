@@ -59,7 +59,7 @@ func (s *webRTCServer) Close() error {
 	s.closeLocked(&c, nil)
 	c.orphansLocked()
 	s.w.mu.Unlock()
-	s.w.closeOnLoop(func(m *engine.Machine) error { return m.CloseWebRTCServer(s.id) })
+	s.w.leaveOnLoop(s.id, func(m *engine.Machine) error { return m.CloseWebRTCServer(s.id) })
 	play(c.steps)
 	return nil
 }

@@ -339,3 +339,9 @@ func (w *worker) closeOnLoop(f func(*engine.Machine) error) {
 	// caused is known here, and part of the closing.
 	_, _ = engine.Run(context.Background(), w.engine, f)
 }
+
+// leaveOnLoop is closeOnLoop for the object with that id, whose transports may
+// have peers that are told first.
+func (w *worker) leaveOnLoop(id string, f func(*engine.Machine) error) {
+	_, _ = engine.Close(w.engine, id, f)
+}

@@ -233,6 +233,10 @@ func (c *Conn) Close() {
 // goroutines some may have a last instruction to go.
 func (c *Conn) Wait() { <-c.done }
 
+// Done returns a channel that is closed when Wait would return. All calls of
+// Send, that with the close_notify too, have returned by then.
+func (c *Conn) Done() <-chan struct{} { return c.done }
+
 // Busy returns the time that the handshake has computed. It is measured by the
 // clock, so that waiting for a CPU counts too.
 func (c *Conn) Busy() time.Duration { return time.Duration(c.busy.Load()) }

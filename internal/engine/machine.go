@@ -63,7 +63,6 @@ type Machine struct {
 	compound    []byte // for RTCP that we build
 
 	seq      uint64
-	patience time.Duration // what is left of maxFarewell in this turn
 	inOp     bool
 	opNotes  []Notification
 	netNotes []Notification
@@ -170,7 +169,6 @@ func (m *Machine) flush() {
 // tick reads the clock, once after each wait.
 func (m *Machine) tick() {
 	if m.stale {
-		m.patience = maxFarewell
 		m.now = m.drv.Now()
 		m.stale = false
 	}

@@ -36,9 +36,6 @@ func (r *router) close() {
 		for _, c := range t.consumers {
 			c.silent = true
 		}
-		if w, ok := t.part.(*webRTCTransport); ok {
-			w.leave()
-		}
 	}
 	for len(r.transports) > 0 {
 		r.transports[0].close()

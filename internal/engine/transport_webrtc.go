@@ -4,7 +4,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/mafalda-sfu/mafalda/internal/driver"
@@ -57,11 +56,6 @@ type webRTCTransport struct {
 	paths      []tuplePath // of the tuples that ICE holds
 	selected   *Tuple
 
-	// What DTLS sends when leaving is set goes to farewell: a close_notify has
-	// to leave while its port is there.
-	leaving  atomic.Bool
-	farewell chan []byte // capacity 1
-
 	dtls      *dtls.Conn
 	dtlsRun   int // counts handshakes, so that news of an old one is ignored
 	dtlsState string
@@ -87,7 +81,7 @@ func (m *Machine) CreateWebRTCTransport(routerID string, o WebRTCTransportOption
 	if err := m.unused(o.ID); err != nil {
 		return TransportDump{}, err
 	}
-	w := &webRTCTransport{m: m, dtlsState: "new", farewell: make(chan []byte, 1)}
+	w := &webRTCTransport{m: m, dtlsState: "new"}
 	w.ice = ice.New(ice.Config{ConsentTimeout: o.ICEConsentTimeout})
 	w.conns.init(m, w.ice.IsValid)
 	if o.ServerID != "" {
@@ -408,13 +402,6 @@ func (w *webRTCTransport) runDTLS() {
 		Certificate: m.cfg.Certificate,
 		Limiter:     m.cfg.Limiter,
 		Send: func(b []byte) {
-			if w.leaving.Load() {
-				select {
-				case w.farewell <- b:
-				default:
-				}
-				return
-			}
 			m.post(func(*Machine) {
 				if !w.t.closed && run == w.dtlsRun {
 					w.t.sendRaw(b)
@@ -500,38 +487,10 @@ func (w *webRTCTransport) endDTLS(state string) {
 	w.t.disconnect()
 }
 
-// leave begins to end DTLS. When many transports close, all do it before any
-// waits for the result.
-func (w *webRTCTransport) leave() {
-	if w.dtls != nil {
-		w.leaving.Store(true)
+func (w *webRTCTransport) close() {
+	if w.dtls != nil { // and a peer that was to be told has been: see Close
 		w.dtls.Close()
 	}
-}
-
-// maxFarewell is how long one operation may wait for close_notifys to be made.
-const maxFarewell = 10 * time.Millisecond
-
-// sayFarewell sends the close_notify, which a goroutine of DTLS makes right now.
-func (w *webRTCTransport) sayFarewell() {
-	if w.dtlsState != "connected" || !w.t.out.valid() || w.m.patience <= 0 {
-		return
-	}
-	began := w.m.drv.Now()
-	late := time.NewTimer(w.m.patience)
-	defer late.Stop()
-	select {
-	case b := <-w.farewell:
-		w.t.sendRaw(b)
-		w.m.drv.Flush()
-	case <-late.C:
-	}
-	w.m.patience -= w.m.drv.Now() - began
-}
-
-func (w *webRTCTransport) close() {
-	w.leave()
-	w.sayFarewell()
 	w.m.wheel.Stop(&w.consent)
 	for len(w.paths) > 0 {
 		w.removePath(w.paths[0].tuple)

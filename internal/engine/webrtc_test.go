@@ -293,35 +293,70 @@ func TestWebRTCPaths(t *testing.T) {
 	require.Empty(t, p.rtcp)
 }
 
-// TestWebRTCGoodbye checks that the peer hears of the end, whatever ends. How
-// long the loop waits for the goodbye is bounded, so on a busy machine it may
-// be missing now and then.
+// TestWebRTCGoodbye checks that the peer hears of the end, whatever ends.
 func TestWebRTCGoodbye(t *testing.T) {
-	for name, end := range map[string]func(*Machine) error{
-		"transport": func(m *Machine) error { return m.CloseTransport("a") },
-		"router":    func(m *Machine) error { return m.CloseRouter("r") },
-		"server":    func(m *Machine) error { return m.CloseWebRTCServer("s") },
-		"worker":    func(m *Machine) error { m.release(); return nil },
+	for name, end := range map[string]func(*Machine) []<-chan struct{}{
+		"transport": func(m *Machine) []<-chan struct{} { return m.leave("a") },
+		"router":    func(m *Machine) []<-chan struct{} { return m.leave("r") },
+		"server":    func(m *Machine) []<-chan struct{} { return m.leave("s") },
+		"worker":    (*Machine).leaveAll,
 	} {
 		t.Run(name, func(t *testing.T) {
-			for range 10 {
-				p := newWebPeer(t)
-				ufrag, pwd := p.credentials("a")
-				_, err := p.m.ConnectWebRTC("a", DTLSClient, fingerprint())
-				require.NoError(t, err)
-				require.True(t, p.check(p.addr, ufrag, pwd))
-				p.shake(dtls.Client)
-				p.pump(p.connected)
-				p.turn(p.d.now)
-				require.NoError(t, end(p.m))
-				select {
-				case e := <-p.event:
-					require.Equal(t, dtls.Closed, e.State)
-					return
-				case <-time.After(time.Second):
-				}
+			p := newWebPeer(t)
+			require.Empty(t, end(p.m), "there is nobody to tell")
+			p.connect()
+			ended := end(p.m)
+			require.Len(t, ended, 1)
+			require.Equal(t, ended, end(p.m), "the second time")
+			select {
+			case <-ended[0]:
+			case <-time.After(10 * time.Second):
+				t.Fatal("DTLS does not end")
 			}
-			t.Error("no peer heard it")
+			require.Equal(t, "connected", p.dtlsState())
+			// What it had to say waits for the loop, before anything that comes now.
+			for range len(p.posted) {
+				(<-p.posted)(p.m)
+			}
+			select {
+			case e := <-p.event:
+				require.Equal(t, dtls.Closed, e.State)
+			case <-time.After(10 * time.Second):
+				t.Error("the peer did not hear it")
+			}
 		})
 	}
+}
+
+// TestCloseNeverWaits closes a transport whose DTLS has nothing to say, on the
+// loop.
+func TestCloseNeverWaits(t *testing.T) {
+	least := time.Hour // of some, since the machine may be busy
+	for range 5 {
+		p := newWebPeer(t)
+		p.connect()
+		w := p.m.transports["a"].part.(*webRTCTransport)
+		w.dtls.Close()
+		w.dtls.Wait()
+		w.dtls = dtls.Start(dtls.Config{
+			Certificate: testCertificate(), Send: func([]byte) {}, Event: func(dtls.Event) {},
+		}, dtls.Server)
+		began := time.Now()
+		require.NoError(t, p.m.CloseTransport("a"))
+		least = min(least, time.Since(began))
+		w.dtls.Wait()
+	}
+	require.Less(t, least, 5*time.Millisecond)
+}
+
+// connect connects the peer with the transport a.
+func (p *webPeer) connect() {
+	p.t.Helper()
+	ufrag, pwd := p.credentials("a")
+	_, err := p.m.ConnectWebRTC("a", DTLSClient, fingerprint())
+	require.NoError(p.t, err)
+	require.True(p.t, p.check(p.addr, ufrag, pwd))
+	p.shake(dtls.Client)
+	p.pump(p.connected)
+	p.turn(p.d.now)
 }

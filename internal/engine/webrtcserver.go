@@ -74,9 +74,6 @@ func (m *Machine) CloseWebRTCServer(id string) error {
 }
 
 func (s *webRTCServer) close() {
-	for _, t := range s.transports {
-		t.leave()
-	}
 	for len(s.transports) > 0 {
 		s.transports[0].t.close()
 	}

@@ -75,17 +75,6 @@ func Start(cfg Config) (*Worker, error) {
 	return w, nil
 }
 
-// Close ends the loop and waits until every port is free. It does not wait for
-// Notify. Only the first call has an effect.
-func (w *Worker) Close() {
-	w.post(func(m *Machine) {
-		if m != nil {
-			m.stopped = true
-		}
-	})
-	<-w.done
-}
-
 // Done returns a channel that is closed when the loop has ended.
 func (w *Worker) Done() <-chan struct{} { return w.done }
 
