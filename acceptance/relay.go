@@ -19,7 +19,6 @@ type relay struct {
 	mu     sync.Mutex
 	back   *net.UDPConn   // what the Transport sees; guarded by mu
 	client netip.AddrPort // guarded by mu
-	cut    bool           // guarded by mu
 }
 
 func newRelay(t testing.TB, target netip.AddrPort) *relay {
@@ -50,13 +49,6 @@ func (r *relay) move() {
 	go r.backward(back) // ends with the socket
 }
 
-// block stops or allows all packets.
-func (r *relay) block(cut bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.cut = cut
-}
-
 func (r *relay) forward() {
 	b := make([]byte, 1<<16)
 	for {
@@ -66,11 +58,9 @@ func (r *relay) forward() {
 		}
 		r.mu.Lock()
 		r.client = from
-		back, cut := r.back, r.cut
+		back := r.back
 		r.mu.Unlock()
-		if !cut {
-			back.WriteToUDPAddrPort(b[:n], r.target)
-		}
+		back.WriteToUDPAddrPort(b[:n], r.target)
 	}
 }
 
@@ -82,9 +72,9 @@ func (r *relay) backward(back *net.UDPConn) {
 			return
 		}
 		r.mu.Lock()
-		client, cut := r.client, r.cut
+		client := r.client
 		r.mu.Unlock()
-		if !cut && client.IsValid() {
+		if client.IsValid() {
 			r.front.WriteToUDPAddrPort(b[:n], client)
 		}
 	}
