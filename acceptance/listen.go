@@ -3,6 +3,7 @@ package acceptance
 import (
 	"net"
 	"net/netip"
+	"os"
 	"runtime"
 	"testing"
 
@@ -257,12 +258,21 @@ func testListenExposeInternalIP(t *testing.T, s *suite) {
 	}
 }
 
-// needIPv6 skips where the machine has none.
+// unable skips where this machine can't do what a case needs. A machine of the
+// CI must be able to: there the case fails.
+func unable(t *testing.T, format string, args ...any) {
+	t.Helper()
+	if os.Getenv("CI") != "" {
+		t.Fatalf(format, args...)
+	}
+	t.Skipf(format, args...)
+}
+
 func needIPv6(t *testing.T) {
 	t.Helper()
 	c, err := net.ListenUDP("udp6", &net.UDPAddr{IP: net.IPv6loopback})
 	if err != nil {
-		t.Skipf("this machine has no IPv6: %v", err)
+		unable(t, "this machine has no IPv6: %v", err)
 	}
 	c.Close()
 }
@@ -322,7 +332,7 @@ func testListenIPv6Only(t *testing.T, s *suite) {
 
 func testListenReusePort(t *testing.T, s *suite) {
 	if runtime.GOOS == "windows" {
-		t.Skip("no SO_REUSEPORT on windows")
+		unable(t, "no SO_REUSEPORT on windows")
 	}
 	r := s.room(t)
 	for _, v := range []struct {
