@@ -5,6 +5,9 @@
 // server, over which the two exchange SDP, and two PeerConnections: the page
 // offers on the one that sends, the server on the one that receives. Package
 // sdpbridge turns the SDP into Producers and Consumers.
+//
+// A program on this machine may be in a room as well: it joins over the same
+// WebSocket, and sends and receives plain RTP. See examples/ffmpeg.
 package main
 
 import (
@@ -49,6 +52,8 @@ var mediaCodecs = []mafalda.RouterRTPCodecCapability{
 		"packetization-mode": 1, "profile-level-id": "42e01f", "level-asymmetry-allowed": 1,
 	}},
 }
+
+var loopback = netip.MustParseAddr("127.0.0.1")
 
 var (
 	addr      = flag.String("addr", "127.0.0.1:3000", "`address` of the page; with -tls 0.0.0.0:3000 unless given")
@@ -131,7 +136,7 @@ func localIPs() []netip.Addr {
 			ips = append(ips, n.Addr())
 		}
 	}
-	return append(ips, netip.MustParseAddr("127.0.0.1"))
+	return append(ips, loopback)
 }
 
 // listenInfos are UDP and TCP on one port of every address, or of all of them
@@ -212,6 +217,21 @@ type message struct {
 	Tracks map[string]track  `json:"tracks,omitempty"` // offer: what is sent, by MID
 	Peers  []peerInfo        `json:"peers,omitempty"`  // peers
 	Error  string            `json:"error,omitempty"`  // error
+
+	// Of a program, in place of SDP.
+	Plain   bool     `json:"plain,omitempty"`   // join
+	Streams []stream `json:"streams,omitempty"` // joined: what it is to send; receiving: what it gets
+	Peer    string   `json:"peer,omitempty"`    // receive: whose microphone and camera
+	Ports   []uint16 `json:"ports,omitempty"`   // receive: for each the port of RTP on this machine; RTCP has the next
+}
+
+// A stream is what a program needs to know of one it sends or receives.
+type stream struct {
+	Kind     mafalda.MediaKind          `json:"kind"`
+	Codec    mafalda.RTPCodecParameters `json:"codec"`
+	SSRC     uint32                     `json:"ssrc"`
+	Port     uint16                     `json:"port"` // of RTP
+	RTCPPort uint16                     `json:"rtcpPort"`
 }
 
 // A track tells whose stream one is. It is the application data of Consumers.
@@ -234,12 +254,14 @@ type room struct {
 	peers []*peer    // guarded by mu
 }
 
-// A peer is one page. Its fields are guarded by the mutex of its room.
+// A peer is one page, or a program. Its fields are guarded by the mutex of its room.
 type peer struct {
-	id, name string
-	socket   *websocket.Conn
-	out      chan message // to the page
+	id, name   string // no id: not welcomed yet
+	socket     *websocket.Conn
+	out        chan message        // to the page
+	transports []mafalda.Transport // all it has
 
+	// Those of a page; nil in a program.
 	in, outgoing mafalda.WebRTCTransport
 	publish      *sdpbridge.Session // over in: the page offers
 	receive      *sdpbridge.Session // over outgoing: we offer
@@ -261,7 +283,11 @@ func (s *server) serve(ctx context.Context, name string, socket *websocket.Conn)
 	r, err := s.enter(ctx, name, p)
 	if err == nil {
 		defer s.leave(name, r, p)
-		err = r.welcome(ctx, s.ports, p, m.SDP)
+		if m.Plain {
+			err = r.welcomeProgram(ctx, p)
+		} else {
+			err = r.welcome(ctx, s.ports, p, m.SDP)
+		}
 	}
 	for err == nil {
 		m = message{}
@@ -300,10 +326,8 @@ func (s *server) leave(name string, r *room, p *peer) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.peers = slices.DeleteFunc(r.peers, func(q *peer) bool { return q == p })
-	for _, t := range []mafalda.WebRTCTransport{p.in, p.outgoing} {
-		if t != nil {
-			t.Close() // and with it what others receive of p
-		}
+	for _, t := range p.transports {
+		t.Close() // and with it what others receive of p
 	}
 	if len(r.peers) == 0 {
 		delete(s.rooms, name)
@@ -324,6 +348,7 @@ func (r *room) welcome(ctx context.Context, ports mafalda.WebRTCServer, p *peer,
 		if *t, err = r.router.CreateWebRTCTransport(ctx, mafalda.WebRTCTransportOptions{WebRTCServer: ports, PreferUDP: true}); err != nil {
 			return err
 		}
+		p.transports = append(p.transports, *t)
 		(*t).Events().ICEStateChange.On(func(state mafalda.ICEState) {
 			if state == mafalda.ICEStateDisconnected {
 				p.socket.Close() // a page that is still there comes again
@@ -345,18 +370,111 @@ func (r *room) welcome(ctx context.Context, ports mafalda.WebRTCServer, p *peer,
 	}
 	p.send(message{Type: "joined", ID: p.id})
 	for _, q := range r.peers {
-		if q != p && q.publish != nil {
-			r.connect(ctx, q, q.in.Producers(), p)
+		if q != p {
+			r.connect(ctx, q, q.producers(), p)
 		}
 	}
 	r.announce()
 	return nil
 }
 
-// handle does what a page asks for.
+// welcomeProgram tells p where to send sound and a picture, and the others
+// that they will come.
+func (r *room) welcomeProgram(ctx context.Context, p *peer) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if from, err := netip.ParseAddrPort(p.socket.Request().RemoteAddr); err != nil || !from.Addr().Unmap().IsLoopback() {
+		return errors.New("a program has to run on the machine of the room, for its RTP is not encrypted")
+	}
+	var streams []stream
+	for i, label := range []string{"mic", "camera"} {
+		codec := mediaCodecs[i]
+		kind, _, _ := strings.Cut(codec.MIMEType, "/")
+		t, err := r.plainTransport(ctx, p, true)
+		if err != nil {
+			return err
+		}
+		s := stream{
+			Kind:  mafalda.MediaKind(kind),
+			Codec: mafalda.RTPCodecParameters{MIMEType: codec.MIMEType, PayloadType: uint8(100 + i), ClockRate: codec.ClockRate, Channels: codec.Channels},
+			SSRC:  uint32(1000 + i), Port: t.Tuple().LocalPort, RTCPPort: t.RTCPTuple().LocalPort,
+		}
+		if _, err = t.Produce(ctx, mafalda.ProducerOptions{Kind: s.Kind, AppData: label, RTPParameters: mafalda.RTPParameters{
+			Codecs: []mafalda.RTPCodecParameters{s.Codec}, Encodings: []mafalda.RTPEncodingParameters{{SSRC: s.SSRC}},
+		}}); err != nil {
+			return err
+		}
+		streams = append(streams, s)
+		p.id = t.ID()
+	}
+	p.send(message{Type: "joined", ID: p.id, Streams: streams})
+	for _, q := range r.peers {
+		if q != p {
+			r.connect(ctx, p, p.producers(), q)
+		}
+	}
+	r.announce()
+	return nil
+}
+
+// plainTransport makes one of p's: to receive from wherever its RTP comes, or
+// to send. RTCP has its own port, as ffmpeg wants it.
+func (r *room) plainTransport(ctx context.Context, p *peer, comedia bool) (mafalda.PlainTransport, error) {
+	if len(p.transports) >= 8 {
+		return nil, errors.New("too many transports")
+	}
+	t, err := r.router.CreatePlainTransport(ctx, mafalda.PlainTransportOptions{
+		ListenInfo: mafalda.ListenInfo{Protocol: mafalda.ProtocolUDP, IP: loopback}, RTCPMux: new(false), Comedia: comedia,
+	})
+	if err == nil {
+		p.transports = append(p.transports, t)
+	}
+	return t, err
+}
+
+// receive tells a program what it gets of another peer. The Consumers are
+// paused until the program listens.
+func (r *room) receive(ctx context.Context, p *peer, m message) error {
+	caps := r.router.RTPCapabilities()
+	caps.HeaderExtensions = nil
+	var streams []stream
+	for _, from := range r.peers {
+		for _, producer := range from.producers() {
+			label, _ := mafalda.AppDataAs[string](producer)
+			if from.id != m.Peer || producer.Paused() || label == "screen" || len(streams) == len(m.Ports) {
+				continue
+			}
+			t, err := r.plainTransport(ctx, p, false)
+			if err != nil {
+				return err
+			}
+			port := m.Ports[len(streams)]
+			if err := t.Connect(ctx, mafalda.PlainTransportConnectOptions{IP: loopback, Port: port, RTCPPort: port + 1}); err != nil {
+				return err
+			}
+			consumer, err := t.Consume(ctx, mafalda.ConsumerOptions{
+				ProducerID: producer.ID(), RTPCapabilities: caps, EnableRTX: new(false), Paused: true,
+			})
+			if err != nil {
+				return err
+			}
+			params := consumer.RTPParameters()
+			streams = append(streams, stream{
+				Kind: consumer.Kind(), Codec: params.Codecs[0], SSRC: params.Encodings[0].SSRC, Port: port, RTCPPort: port + 1,
+			})
+		}
+	}
+	p.send(message{Type: "receiving", Streams: streams})
+	return nil
+}
+
+// handle does what a page or a program asks for.
 func (r *room) handle(ctx context.Context, p *peer, m message) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if page := m.Type == "publish" || m.Type == "answer"; page != (p.publish != nil) && m.Type != "pause" {
+		return fmt.Errorf("%q is not for you", m.Type)
+	}
 	switch m.Type {
 	case "publish":
 		before := p.in.Producers()
@@ -368,7 +486,7 @@ func (r *room) handle(ctx context.Context, p *peer, m message) error {
 		p.send(message{Type: "published", SDP: answer})
 		added := slices.DeleteFunc(p.in.Producers(), func(x mafalda.Producer) bool { return slices.Contains(before, x) })
 		for _, q := range r.peers {
-			if q != p && q.receive != nil {
+			if q != p {
 				r.connect(ctx, p, added, q)
 			}
 		}
@@ -380,7 +498,7 @@ func (r *room) handle(ctx context.Context, p *peer, m message) error {
 		p.offering = false
 		r.negotiate(ctx, p)
 	case "pause":
-		for _, producer := range p.in.Producers() {
+		for _, producer := range p.producers() {
 			change := producer.Resume
 			if m.Paused {
 				change = producer.Pause
@@ -392,12 +510,26 @@ func (r *room) handle(ctx context.Context, p *peer, m message) error {
 			}
 		}
 		r.announce()
+	case "receive":
+		return r.receive(ctx, p, m)
+	case "listening": // the program is ready for what it receives
+		for _, t := range p.transports {
+			for _, consumer := range t.Consumers() {
+				if err := consumer.Resume(ctx); err != nil { // which asks for a key frame
+					return err
+				}
+			}
+		}
 	}
 	return nil
 }
 
-// connect sends what from publishes to another page.
+// connect sends what from publishes to another page. A program asks for what it
+// wants.
 func (r *room) connect(ctx context.Context, from *peer, producers []mafalda.Producer, to *peer) {
+	if to.receive == nil {
+		return
+	}
 	for _, producer := range producers {
 		label, _ := mafalda.AppDataAs[string](producer)
 		consumer, err := to.receive.Consume(ctx, mafalda.ConsumerOptions{
@@ -440,21 +572,29 @@ func (r *room) negotiate(ctx context.Context, p *peer) {
 func (r *room) announce() {
 	peers := []peerInfo{}
 	for _, p := range r.peers {
-		if p.publish == nil {
+		if p.id == "" {
 			continue
 		}
 		info := peerInfo{ID: p.id, Name: p.name, Paused: map[string]bool{}}
-		for _, producer := range p.in.Producers() {
+		for _, producer := range p.producers() {
 			label, _ := mafalda.AppDataAs[string](producer)
 			info.Paused[label] = producer.Paused()
 		}
 		peers = append(peers, info)
 	}
 	for _, p := range r.peers {
-		if p.publish != nil {
+		if p.id != "" {
 			p.send(message{Type: "peers", Peers: peers})
 		}
 	}
+}
+
+// producers are what p sends.
+func (p *peer) producers() (list []mafalda.Producer) {
+	for _, t := range p.transports {
+		list = append(list, t.Producers()...)
+	}
+	return list
 }
 
 // send queues a message. A page that does not read is dropped.
