@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 
 	"github.com/mafalda-sfu/mafalda/internal/dtls"
 )
@@ -133,4 +134,57 @@ func TestCloseWithoutPeer(t *testing.T) {
 	_, err = Close(w, "r", func(*Machine) error { calls++; return nil })
 	require.ErrorIs(t, err, ErrClosed)
 	require.Equal(t, 2, calls)
+}
+
+// TestReleaseOfBrokenState releases a Machine whose objects can't be closed:
+// goroutines of DTLS must not outlive it.
+func TestReleaseOfBrokenState(t *testing.T) {
+	before := goleak.IgnoreCurrent()
+	p := newWebPeer(t)
+	p.connect()
+	_, err := p.m.CreateWebRTCTransport("r", WebRTCTransportOptions{ID: "b", ServerID: "s", EnableUDP: true})
+	require.NoError(t, err)
+	ufrag, pwd := p.credentials("b")
+	require.True(t, p.check(netip.MustParseAddrPort("10.1.0.2:5"), ufrag, pwd)) // DTLS waits for a hello
+	p.m.routers["r"].transports[0] = nil
+	require.Panics(t, func() { p.m.routers["r"].close() })
+	p.m.release()
+	p.conn.Close()
+	goleak.VerifyNone(t, before)
+}
+
+// TestDeathOfBrokenState is the same for a Worker that dies of it.
+func TestDeathOfBrokenState(t *testing.T) {
+	before := goleak.IgnoreCurrent()
+	pair := newStuckPair(t)
+	pair.held.Store(false)
+	died := make(chan error, 1)
+	w, err := Start(Config{
+		Certificate: testCertificate(), Limiter: dtls.NewLimiter(0), RTCMinPort: 20000, RTCMaxPort: 40000,
+		Notify: func(Notification) {}, Died: func(err error) { died <- err },
+	})
+	require.NoError(t, err)
+	_, err = Run(t.Context(), w, func(m *Machine) error {
+		if err := m.CreateRouter("r"); err != nil {
+			return err
+		}
+		if _, err := m.CreateWebRTCTransport("r", WebRTCTransportOptions{
+			ID: "t", ListenInfos: []ListenInfo{{Protocol: UDP, IP: netip.MustParseAddr("127.0.0.1")}},
+		}); err != nil {
+			return err
+		}
+		m.transports["t"].part.(*webRTCTransport).dtls = pair.ours
+		m.routers["r"].transports = append([]*transport{nil}, m.routers["r"].transports...)
+		panic("planted")
+	})
+	require.ErrorIs(t, err, ErrClosed)
+	select {
+	case err := <-died:
+		require.ErrorContains(t, err, "planted")
+	case <-time.After(10 * time.Second):
+		t.Fatal("the Worker did not die")
+	}
+	w.Close()
+	pair.theirs.Close()
+	goleak.VerifyNone(t, before)
 }

@@ -237,6 +237,11 @@ func (m *Machine) release() {
 			m.log.Error("closing a worker that died", "panic", v)
 		}
 	}()
+	for _, t := range m.transports { // first, since the rest may fail: it has goroutines
+		if w, ok := t.part.(*webRTCTransport); ok && w.dtls != nil {
+			w.dtls.Close()
+		}
+	}
 	for len(m.routerList) > 0 {
 		m.routerList[0].close()
 	}
