@@ -185,6 +185,12 @@ func TestDeathOfBrokenState(t *testing.T) {
 		t.Fatal("the Worker did not die")
 	}
 	w.Close()
+	select {
+	case <-pair.ours.Done(): // before the peer ends it
+	case <-time.After(10 * time.Second):
+		t.Error("DTLS goes on")
+	}
+	pair.ours.Close()
 	pair.theirs.Close()
 	goleak.VerifyNone(t, before)
 }
