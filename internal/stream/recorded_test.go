@@ -119,7 +119,7 @@ func TestRecordedRecv(t *testing.T) {
 						Size: int(number(t, f[4])), PayloadSize: int(number(t, f[5])), KeyFrame: len(f) > 6,
 					})
 				case "rtx":
-					if !r.HasRTX() {
+					if r.rtx == nil {
 						r.SetRTX(2223, 97)
 					}
 					var p *Packet

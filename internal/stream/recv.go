@@ -98,9 +98,6 @@ func (r *Recv) SetRTX(ssrc uint32, payloadType uint8) {
 	r.rtx = new(reception)
 }
 
-// HasRTX reports whether there is a stream of retransmissions.
-func (r *Recv) HasRTX() bool { return r.rtx != nil }
-
 // Receive takes note of a media packet and reports whether it is valid; one
 // that is not must not be forwarded. Afterwards ask [Recv.PendingNACK],
 // [Recv.NeedKeyFrame] and [Recv.ScoreChanged].

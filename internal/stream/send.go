@@ -75,9 +75,6 @@ func NewSend(now time.Duration, p Params, rtxSeq uint16) *Send {
 // Params returns the description of the stream.
 func (s *Send) Params() *Params { return &s.p }
 
-// HasRTX reports whether packets are sent again in a stream of their own.
-func (s *Send) HasRTX() bool { return s.p.RTXSSRC != 0 }
-
 // Accept takes note of a packet about to be sent. When it returns false the
 // packet must not be sent: its number is far off, or was used before, which
 // SRTP forbids.
@@ -197,6 +194,3 @@ func (s *Send) Bitrate(now time.Duration) uint32 { return uint32(s.rate.Rate(now
 // MaxTimestamp returns the newest RTP timestamp; ok is false before the first
 // packet.
 func (s *Send) MaxTimestamp() (timestamp uint32, ok bool) { return s.seq.timestamp, s.seq.started }
-
-// MapSize returns the bytes of memory that remembering packets takes.
-func (s *Send) MapSize() int { return s.sent.Size() }

@@ -40,7 +40,6 @@ func TestNACK(t *testing.T) {
 	assert.Equal(t, uint32(5), v.PacketsRepaired)
 	assert.Equal(t, uint64(5), v.PacketCount)
 	assert.Equal(t, []uint16{100, 101}, []uint16{s.NextRTXSeq(), s.NextRTXSeq()})
-	assert.False(t, s.HasRTX())
 
 	s.NACK(time.Second, 21006, 0, func(uint16, rtx.Item) bool { return false })
 	assert.Equal(t, uint32(7), s.Stats(0).PacketsRetransmitted, "what could not be sent does not count")
@@ -76,7 +75,7 @@ func TestNACKNotNegotiated(t *testing.T) {
 	require.True(t, accept(s, 0, 1, 1))
 	assert.Empty(t, ask(s, 0, 1, 0))
 	assert.Equal(t, uint32(1), s.Stats(0).NACKPacketCount)
-	assert.Zero(t, s.MapSize())
+	assert.Zero(t, s.sent.Size())
 }
 
 func TestAge(t *testing.T) {
