@@ -14,6 +14,8 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -162,6 +164,58 @@ func TestCNAME(t *testing.T) {
 			assert.Equal(t, test.want, a)
 		}
 	}
+}
+
+// TestCNAMEOfRefused: a Produce that fails decides no CNAME.
+func TestCNAMEOfRefused(t *testing.T) {
+	r := testRouter(t, testWorker(t))
+	given := func(o ProducerOptions, cname string) ProducerOptions {
+		o.RTPParameters.RTCP.CNAME = cname
+		return o
+	}
+	simulcast := videoOptions(0)
+	simulcast.RTPParameters.Encodings = []RTPEncodingParameters{{RID: "a"}, {RID: "b"}}
+	unknown := audioOptions(3)
+	unknown.RTPParameters.Codecs[0].MIMEType = "audio/PCMU"
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	for name, refused := range map[string]struct {
+		ctx   context.Context
+		o     ProducerOptions
+		class error
+	}{
+		"by the engine":      {t.Context(), simulcast, errors.ErrUnsupported},
+		"by the negotiation": {t.Context(), unknown, errors.ErrUnsupported},
+		"by its context":     {cancelled, audioOptions(3), context.Canceled},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := testDirect(t, r)
+			_, err := d.Produce(refused.ctx, given(refused.o, "refused"))
+			exactlyOne(t, err, refused.class)
+			p := testProduce(t, d, given(audioOptions(1), "first"))
+			assert.Equal(t, "first", p.RTPParameters().RTCP.CNAME)
+			_, err = d.Produce(refused.ctx, given(refused.o, "refused"))
+			exactlyOne(t, err, refused.class)
+			require.NoError(t, p.Close())
+			assert.Equal(t, "first", testProduce(t, d, given(audioOptions(2), "second")).RTPParameters().RTCP.CNAME)
+		})
+	}
+	// Of many at a time one decides.
+	d := testDirect(t, r)
+	var wg sync.WaitGroup
+	names := make([]string, 8)
+	for i := range names {
+		wg.Go(func() {
+			_, err := d.Produce(t.Context(), given(simulcast, "refused"))
+			assert.ErrorIs(t, err, errors.ErrUnsupported)
+			p, err := d.Produce(t.Context(), given(audioOptions(uint32(10+i)), "name"+string(rune('0'+i))))
+			if assert.NoError(t, err) {
+				names[i] = p.RTPParameters().RTCP.CNAME
+			}
+		})
+	}
+	wg.Wait()
+	assert.Len(t, slices.Compact(names), 1)
 }
 
 // TestMID: those that are not given count up (recording 05-cname-mid).

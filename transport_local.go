@@ -35,7 +35,8 @@ type transport struct {
 	// Guarded by w.mu.
 	producers []*producer // in order of creation, until they have ended
 	consumers []*consumer // in order of creation, until they have ended
-	cname     string      // of all Producers; empty before the first
+	cname     string      // of all Producers; of nobody while named is 0
+	named     int         // calls of Produce that got cname and did not fail
 	nextMID   int         // of the next Consumer that is given none
 	seen      recency
 }
@@ -62,14 +63,22 @@ func (t *transport) Consumers() []Consumer {
 }
 
 func (t *transport) Produce(ctx context.Context, o ProducerOptions) (Producer, error) {
-	const op = "Produce"
-	p, err := t.newProducer(&o)
+	p, err := t.produce(ctx, &o, t.takeCNAME(o.RTPParameters.RTCP.CNAME))
 	if err != nil {
-		return nil, t.fail(op, err)
+		t.returnCNAME()
+		return nil, t.fail("Produce", err)
+	}
+	return p, nil
+}
+
+func (t *transport) produce(ctx context.Context, o *ProducerOptions, cname string) (*producer, error) {
+	p, err := t.newProducer(o, cname)
+	if err != nil {
+		return nil, err
 	}
 	w := t.w
 	if err := w.add(&t.object, p); err != nil {
-		return nil, t.fail(op, err)
+		return nil, err
 	}
 	e := engine.ProduceOptions{
 		ID:                   p.id,
@@ -85,13 +94,13 @@ func (t *transport) Produce(ctx context.Context, o ProducerOptions) (Producer, e
 	})
 	if err != nil {
 		w.drop(p)
-		return nil, t.fail(op, err)
+		return nil, err
 	}
 	w.mu.Lock()
 	if err := t.openError(); err != nil { // and the producer with it, in the engine
 		w.mu.Unlock()
 		w.drop(p)
-		return nil, t.fail(op, err)
+		return nil, err
 	}
 	t.producers = append(t.producers, p)
 	t.r.producers[p.id] = p
@@ -103,7 +112,7 @@ func (t *transport) Produce(ctx context.Context, o ProducerOptions) (Producer, e
 }
 
 // newProducer validates o and negotiates with the router.
-func (t *transport) newProducer(o *ProducerOptions) (*producer, error) {
+func (t *transport) newProducer(o *ProducerOptions, cname string) (*producer, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
@@ -114,7 +123,7 @@ func (t *transport) newProducer(o *ProducerOptions) (*producer, error) {
 	if len(params.Encodings) == 0 {
 		params.Encodings = []RTPEncodingParameters{{}}
 	}
-	params.RTCP.CNAME = t.producerCNAME(params.RTCP.CNAME)
+	params.RTCP.CNAME = cname
 	caps := t.r.capabilities()
 	params, mapping, err := ProducerRTPParametersMapping(params, caps)
 	if err != nil {
@@ -136,15 +145,22 @@ func (t *transport) newProducer(o *ProducerOptions) (*producer, error) {
 	return p, nil
 }
 
-// producerCNAME returns the CNAME of all Producers of t: the first that one of
-// them gives, unless one was needed before.
-func (t *transport) producerCNAME(given string) string {
+// takeCNAME returns the CNAME of all Producers of t: that which was given to the
+// first, or is made up for it. Who then does not produce calls returnCNAME.
+func (t *transport) takeCNAME(given string) string {
 	t.w.mu.Lock()
 	defer t.w.mu.Unlock()
-	if t.cname == "" {
+	if t.named == 0 {
 		t.cname = cmp.Or(given, rand.Text()[:8])
 	}
+	t.named++
 	return t.cname
+}
+
+func (t *transport) returnCNAME() {
+	t.w.mu.Lock()
+	defer t.w.mu.Unlock()
+	t.named--
 }
 
 func (t *transport) Consume(ctx context.Context, o ConsumerOptions) (Consumer, error) {
