@@ -87,7 +87,6 @@ func testAbuseNoise(t *testing.T, s *suite) {
 		}
 	}
 	flows("before")
-	own.transport.(mafalda.WebRTCTransport).ICECandidates()
 	target := own.transport.(mafalda.WebRTCTransport).ICECandidates()[0].Port
 	shared := dumpServer(t, server).UDPSockets[0].Port
 	for _, b := range noise(t, 1500) {

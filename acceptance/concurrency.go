@@ -21,7 +21,7 @@ var concurrencyCases = []testCase{
 	},
 	{
 		name:        "Concurrency/CreateAndClose",
-		explanation: "what is created while the parent closes either fails with ErrClosed or is closed by it",
+		explanation: "what is created while the parent closes either fails with ErrClosed or is closed by it, heard first as new and then as closed",
 		run:         testConcurrencyCreateAndClose,
 	},
 	{
@@ -98,6 +98,11 @@ func testConcurrencyClose(t *testing.T, s *suite) {
 func testConcurrencyCreateAndClose(t *testing.T, s *suite) {
 	for range 10 {
 		r := s.room(t)
+		var j journal
+		r.router.Observer().NewTransport.On(func(tr mafalda.Transport) {
+			j.write("new " + tr.ID())
+			note(&j, &tr.Observer().Close, "close "+tr.ID())
+		})
 		var mu sync.Mutex
 		var made []mafalda.Lifetime
 		keep := func(o mafalda.Lifetime, err error) {
@@ -130,6 +135,9 @@ func testConcurrencyCreateAndClose(t *testing.T, s *suite) {
 		together(calls...)
 		for _, o := range made {
 			done(t, o)
+			if tr, ok := o.(mafalda.Transport); ok {
+				j.requireOrder(t, "new "+tr.ID(), "close "+tr.ID())
+			}
 		}
 		d, err := r.worker.Dump(t.Context())
 		require.NoError(t, err)

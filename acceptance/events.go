@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -15,6 +16,11 @@ var eventCases = []testCase{
 		name:        "Events/NothingMissed",
 		explanation: "a listener that is attached in NewProducer or NewConsumer misses no event, though media flows already",
 		run:         testEventsNothingMissed,
+	},
+	{
+		name:        "Events/BirthBeforeClose",
+		explanation: "an object that is closed while its birth is told has its Close heard afterwards, by who listens since the birth",
+		run:         testEventsBirthBeforeClose,
 	},
 	{
 		name:        "Events/Order",
@@ -71,6 +77,29 @@ func testEventsNothingMissed(t *testing.T, s *suite) {
 	}
 	close(stop)
 	wg.Wait()
+}
+
+func testEventsBirthBeforeClose(t *testing.T, s *suite) {
+	r := s.room(t)
+	var j journal
+	closed := make(chan error, 1)
+	r.router.Observer().NewTransport.On(func(tr mafalda.Transport) {
+		go func() { closed <- r.router.Close() }() // ends when the transport has been born
+		eventually(t, "the transport is closed", tr.Closed)
+		eventually(t, "and 20 ms pass", elapsed(20*time.Millisecond))
+		j.write("born")
+		note(&j, &tr.Events().RouterClose, "routerclose")
+		note(&j, &tr.Observer().Close, "close")
+	})
+	tr, err := r.router.CreateDirectTransport(t.Context(), mafalda.DirectTransportOptions{})
+	if err != nil {
+		requireError(t, err, mafalda.ErrClosed)
+	} else {
+		done(t, tr)
+	}
+	require.NoError(t, receive(t, closed, "the Router's Close"))
+	done(t, r.router)
+	require.Equal(t, []string{"born", "routerclose", "close"}, j.read())
 }
 
 func testEventsOrder(t *testing.T, s *suite) {

@@ -188,7 +188,7 @@ func testMappingAudioExtensions(t *testing.T, s *suite) {
 	out := r.directEnd(t)
 	c := out.consume(t, r, p)
 	named := out.consumeWith(t, mafalda.ConsumerOptions{
-		ProducerID: p.ID(), RTPCapabilities: r.router.RTPCapabilities(), MID: "named",
+		ProducerID: p.ID(), RTPCapabilities: r.router.RTPCapabilities(), MID: "of-eight",
 	})
 	in.sendRTP(t, opusSource(1).packet([]byte("x"),
 		extended(t, 10, []byte("sent")), extended(t, 12, []byte{0x85}), extended(t, 3, []byte{1, 2, 3})))
@@ -197,7 +197,7 @@ func testMappingAudioExtensions(t *testing.T, s *suite) {
 		x := parseRTP(t, receive(t, out.rtp, "a packet"))
 		got[x.SSRC] = x
 	}
-	for consumer, mid := range map[mafalda.Consumer]string{c: "0", named: "named"} {
+	for consumer, mid := range map[mafalda.Consumer]string{c: "0", named: "of-eight"} {
 		x := got[consumer.RTPParameters().Encodings[0].SSRC]
 		require.NotNil(t, x)
 		require.Equal(t, mid, string(x.GetExtension(1)))

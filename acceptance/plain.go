@@ -280,6 +280,8 @@ func testPlainComedia(t *testing.T, s *suite) {
 	other := openUDP(t, loopback)
 	_, err := other.WriteToUDPAddrPort(marshal(t, src.packet([]byte("from elsewhere"))), e.packet.to)
 	require.NoError(t, err)
+	_, err = other.WriteToUDPAddrPort(marshalRTCP(t, senderReport(1, 1, 1)), e.packet.to)
+	require.NoError(t, err)
 	e.sendRTP(t, src.packet([]byte("again")))
 	require.Equal(t, "again", string(far.next(t, c).Payload))
 	far.sendRTP(t, ret.packet([]byte("back")))

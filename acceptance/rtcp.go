@@ -166,7 +166,7 @@ func testRTCPReceiverReport(t *testing.T, s *suite) {
 	}
 }
 
-// extendedReports returns the next block of type B that an end gets.
+// nextXR returns the next extended report block of type B that an end gets.
 func nextXR[B rtcp.ReportBlock](t testing.TB, e *end) B {
 	t.Helper()
 	var found B
