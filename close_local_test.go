@@ -5,6 +5,7 @@ import (
 	"io"
 	"maps"
 	"net"
+	"runtime"
 	"slices"
 	"testing"
 
@@ -272,4 +273,28 @@ func TestClosePorts(t *testing.T) {
 			require.NoError(t, c.Close())
 		}
 	}
+}
+
+// TestCloseOfManyChildren: what closing a Router allocates grows with the number
+// of its transports, not with the square.
+func TestCloseOfManyChildren(t *testing.T) {
+	w := testWorker(t)
+	cost := func(n int) uint64 {
+		r := testRouter(t, w)
+		var last DirectTransport
+		for range n {
+			last = testDirect(t, r)
+		}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		require.NoError(t, r.Close())
+		runtime.ReadMemStats(&after)
+		wait(t, last.Done(), "Done of the last transport")
+		require.Empty(t, r.Transports())
+		require.Nil(t, r.(*router).transports)
+		return after.TotalAlloc - before.TotalAlloc
+	}
+	few, many := cost(200), cost(2000)
+	require.Less(t, many, 30*few, "ten times as many")
+	t.Logf("%d and %d bytes", few, many)
 }

@@ -193,8 +193,8 @@ func (c *consumer) closeLocked(x *closing, cause *Event[struct{}]) {
 	x.emit(cause)
 	x.emit(&c.observer.Close)
 	x.end(&c.object, func() {
-		c.t.consumers = remove(c.t.consumers, c)
-		c.p.consumers = remove(c.p.consumers, c)
+		forget(&c.t.life, &c.t.consumers, c)
+		forget(&c.p.life, &c.p.consumers, c)
 	})
 }
 

@@ -256,6 +256,14 @@ func (c *closing) end(o *object, forgetLocked func()) {
 	})
 }
 
+// forget takes v from a list of its parent, in a new array. A parent that is
+// closed forgets all of its list when it ends, so that closing many is linear.
+func forget[T comparable](parent *life, list *[]T, v T) {
+	if !parent.closed.Load() {
+		*list = remove(*list, v)
+	}
+}
+
 // remove returns list without v, in a new array.
 func remove[T comparable](list []T, v T) []T {
 	return slices.DeleteFunc(slices.Clone(list), func(x T) bool { return x == v })

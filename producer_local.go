@@ -172,7 +172,10 @@ func (p *producer) closeLocked(c *closing, cause *Event[struct{}]) {
 	p.w.dropLocked(p)
 	c.emit(cause)
 	c.emit(&p.observer.Close)
-	c.end(&p.object, func() { p.t.producers = remove(p.t.producers, p) })
+	c.end(&p.object, func() {
+		p.consumers = nil
+		forget(&p.t.life, &p.t.producers, p)
+	})
 }
 
 func (p *producer) Close() error {

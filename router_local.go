@@ -226,7 +226,10 @@ func (r *router) closeLocked(c *closing, cause *Event[struct{}]) {
 	}
 	c.emit(cause)
 	c.emit(&r.observer.Close)
-	c.end(&r.object, func() { r.w.routers = remove(r.w.routers, r) })
+	c.end(&r.object, func() {
+		r.transports = nil
+		forget(&r.w.life, &r.w.routers, r)
+	})
 }
 
 func (r *router) Close() error {

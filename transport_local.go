@@ -318,9 +318,10 @@ func (t *transport) closeLocked(c *closing, cause *Event[struct{}]) {
 		c.emit(&t.observer.Close)
 	}
 	c.end(&t.object, func() {
-		t.r.transports = remove(t.r.transports, t)
+		t.producers, t.consumers = nil, nil
+		forget(&t.r.life, &t.r.transports, t)
 		if t.server != nil {
-			t.server.transports = remove(t.server.transports, t.part.(*webRTCTransport))
+			forget(&t.server.life, &t.server.transports, t.part.(*webRTCTransport))
 		}
 	})
 }

@@ -46,7 +46,10 @@ func (s *webRTCServer) closeLocked(c *closing, cause *Event[struct{}]) {
 	}
 	c.emit(cause)
 	c.emit(&s.observer.Close)
-	c.end(&s.object, func() { s.w.servers = remove(s.w.servers, s) })
+	c.end(&s.object, func() {
+		s.transports = nil
+		forget(&s.w.life, &s.w.servers, s)
+	})
 }
 
 func (s *webRTCServer) Close() error {

@@ -301,7 +301,7 @@ func (w *worker) closeLocked(c *closing, cause func()) {
 	}
 	c.emit(&w.observer.Close)
 	c.do(func() { w.sfu.forget(w) })
-	c.end(&w.object, func() {})
+	c.end(&w.object, func() { w.routers, w.servers = nil, nil })
 }
 
 func (w *worker) Close() error {
