@@ -91,6 +91,21 @@
 // What only some implementations can do is an interface of its own, asked for
 // with a type assertion: [LoadReporter] and [CounterReporter] on a Worker.
 //
+// # When nothing arrives
+//
+// Nothing is logged until [SetLogger] or WorkerSettings.Logger gives a logger,
+// and then errors only, unless WorkerSettings has a LogLevel and LogTags.
+// Packets that are dropped are counted, not logged:
+//
+//	counters, err := worker.(mafalda.CounterReporter).Counters(ctx)
+//	fmt.Println(counters.Drops)
+//
+// «unknown-stream» is RTP whose SSRC, MID and RID no Producer on its Transport
+// has, «unknown-tuple» a sender that the Transport does not know: a
+// PlainTransport with neither Comedia nor Connect, or a peer before ICE. A
+// [WebRTCTransport] tells by ICEState and DTLSState how far it got. A Producer
+// has Stats once a packet was taken for it.
+//
 // # Threads
 //
 // A Worker's loop runs on a thread of its own, and one Worker uses one core.

@@ -17,7 +17,8 @@ type PlainTransportOptions struct {
 	// RTCPMux receives and sends RTCP on the port of RTP. nil means true.
 	RTCPMux *bool
 	// Comedia learns the address of the endpoint from its first packet, so
-	// that Connect is not needed, but for SRTP.
+	// that Connect is not needed, but for SRTP. Without it whatever arrives
+	// before Connect is dropped.
 	Comedia bool
 	// EnableSRTP encrypts with keys that are exchanged by Connect.
 	EnableSRTP bool

@@ -16,7 +16,8 @@
 //	err = session.SetAnswer(ctx, answer)
 //
 // When Producers come and go, either side offers again. An m-section that is
-// no longer used is taken for the next one.
+// no longer used is taken for the next one. A whole program, server and page,
+// is examples/room of this module.
 //
 // # One direction for each PeerConnection
 //

@@ -11,7 +11,8 @@ import (
 // ParseRTPCapabilities returns what the writer of an offer is able to receive
 // from a Router with the given capabilities, for [mafalda.ConsumerOptions]: the
 // codecs and header extensions that both have, with the Router's numbers. A
-// peer that only receives can send an offer that it never applies.
+// peer that only receives can send an offer that it never applies. Error:
+// [mafalda.ErrInvalidArgument] for an offer that is no good.
 func ParseRTPCapabilities(text string, router mafalda.RTPCapabilities) (mafalda.RTPCapabilities, error) {
 	d, err := Parse(text)
 	if err != nil {

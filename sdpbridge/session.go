@@ -28,7 +28,9 @@ type Options struct {
 }
 
 // A Session negotiates one PeerConnection of a peer over one WebRTCTransport.
-// It ends when the Transport is closed, which is up to the application.
+// It ends when the Transport is closed, which is up to the application: a peer
+// has gone when the ICE state of the Transport is disconnected or its DTLS state
+// is closed or failed.
 //
 // Its methods may be called by many goroutines at a time, and wait for each
 // other; a listener that is called meanwhile must not call them.
