@@ -20,7 +20,9 @@ const (
 )
 
 // LogTag is a subject of a Worker's log. Debug messages and warnings with a
-// tag are logged only when the tag is enabled; errors always are.
+// tag are logged only when the tag is enabled; errors always are. Packets are
+// not logged: what is dropped, and why, is counted ([CounterReporter]). Tags of
+// what is not there yet have nothing to say.
 type LogTag string
 
 // The log tags.

@@ -137,7 +137,8 @@ func routerCodec(given RouterRTPCodecCapability, supported []RouterRTPCodecCapab
 		return matchCodecs(want.codecID(), s.codecID(), matchLoose)
 	})
 	if i < 0 {
-		return RTPCodecCapability{}, fmt.Errorf("media codec %s: %w", given.MIMEType, errors.ErrUnsupported)
+		return RTPCodecCapability{}, fmt.Errorf("media codec %s with clock rate %d and %d channels: %w",
+			want.MIMEType, want.ClockRate, want.Channels, errors.ErrUnsupported)
 	}
 	base := supported[i].clone()
 	codec := RTPCodecCapability{

@@ -38,6 +38,9 @@ func main() {
 	file := flag.String("record", "", "`file` to write a participant to: .webm, or .mkv if it sends H264")
 	seconds := flag.Float64("seconds", 24*60*60, "how long, unless Ctrl-C ends it")
 	flag.Parse()
+	if flag.NArg() > 0 {
+		log.Fatalf("ffmpeg: unexpected argument %q", flag.Arg(0))
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, *address, *file, time.Duration(*seconds*float64(time.Second))); err != nil {

@@ -64,6 +64,9 @@ var (
 
 func main() {
 	flag.Parse()
+	if flag.NArg() > 0 {
+		log.Fatalf("room: unexpected argument %q", flag.Arg(0))
+	}
 	given := false
 	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "addr" })
 	if *secure && !given {
