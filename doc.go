@@ -76,8 +76,9 @@
 //     after these. Close does not wait for that, so a listener may call it; a
 //     listener must not wait for Done of what it is called for.
 //   - State events coalesce behind a slow listener: for scores, tuples and the
-//     like only the latest is kept. RTP and RTCP events wait in a bounded queue
-//     which drops the oldest.
+//     like only the latest is kept, of ICE and DTLS states the last 16, of trace
+//     events the last 64. RTP and RTCP events wait in a bounded queue which drops
+//     the oldest.
 //   - On after the fact hears nothing: to wait for the end select on Done.
 //   - A panic of a listener is not recovered.
 //
