@@ -3,6 +3,7 @@ module github.com/mafalda-sfu/mafalda
 go 1.26.0
 
 require (
+	github.com/google/flatbuffers v25.12.19+incompatible
 	github.com/google/go-cmp v0.7.0
 	github.com/google/uuid v1.6.0
 	github.com/pion/dtls/v3 v3.1.15

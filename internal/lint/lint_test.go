@@ -52,6 +52,8 @@ var layers = map[string]int{
 	"internal/dtls":    3,
 	"internal/rtptest": 3,
 
+	"internal/channel/fbs": 3,
+
 	"internal/engine": 4,
 
 	".": api,
