@@ -6,7 +6,8 @@ import "context"
 type ConsumerOptions struct {
 	// ProducerID is the id of the Producer to consume. Required.
 	ProducerID string
-	// RTPCapabilities are what the endpoint can receive. Required.
+	// RTPCapabilities are what the endpoint can receive. Required, but on a
+	// PipeTransport, where they are ignored.
 	RTPCapabilities RTPCapabilities
 	// Paused starts the Consumer paused. Recommended for video: resume it when
 	// the endpoint is ready, so that it misses no key frame.
@@ -31,6 +32,14 @@ func (o *ConsumerOptions) validate() error {
 	return nil
 }
 
+// validatePipe checks that o has nothing that a PipeTransport can't do.
+func (o *ConsumerOptions) validatePipe() error {
+	if o.Paused || o.MID != "" || o.EnableRTX != nil || o.IgnoreDTX {
+		return invalid("a Consumer of a PipeTransport takes everything: of its options there are ProducerID and AppData only")
+	}
+	return nil
+}
+
 // enableRTX returns EnableRTX with its default.
 func (o *ConsumerOptions) enableRTX(kind MediaKind) bool {
 	if o.EnableRTX != nil {
@@ -42,8 +51,11 @@ func (o *ConsumerOptions) enableRTX(kind MediaKind) bool {
 // ConsumerType tells how a Consumer treats the streams of its Producer.
 type ConsumerType string
 
-// ConsumerTypeSimple forwards one stream as it is.
-const ConsumerTypeSimple ConsumerType = "simple"
+// The types of Consumers.
+const (
+	ConsumerTypeSimple ConsumerType = "simple" // forwards one stream as it is
+	ConsumerTypePipe   ConsumerType = "pipe"   // forwards all streams as they are
+)
 
 // ConsumerScore is the quality of what a Consumer sends, 0 to 10 each.
 type ConsumerScore struct {

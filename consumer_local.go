@@ -14,6 +14,7 @@ type consumer struct {
 	t             *transport
 	p             *producer
 	rtpParameters RTPParameters
+	pipe          bool
 
 	events   ConsumerEvents
 	observer ConsumerObserver
@@ -30,15 +31,23 @@ var _ Consumer = (*consumer)(nil)
 
 func (c *consumer) initLocked(r *engine.ConsumeResult) {
 	c.paused, c.producerPaused = r.Paused, r.ProducerPaused
-	c.score = consumerScore(r.Score)
+	if c.score = consumerScore(r.Score); c.pipe { // and so it stays
+		c.score = ConsumerScore{Score: 10, ProducerScore: 10, ProducerScores: []int{}}
+	}
 }
 
 func (c *consumer) ProducerID() string           { return c.p.id }
 func (c *consumer) Kind() MediaKind              { return c.p.mediaKind }
-func (c *consumer) Type() ConsumerType           { return ConsumerTypeSimple }
 func (c *consumer) RTPParameters() RTPParameters { return c.rtpParameters.clone() }
 func (c *consumer) Events() *ConsumerEvents      { return &c.events }
 func (c *consumer) Observer() *ConsumerObserver  { return &c.observer }
+
+func (c *consumer) Type() ConsumerType {
+	if c.pipe {
+		return ConsumerTypePipe
+	}
+	return ConsumerTypeSimple
+}
 
 func (c *consumer) Paused() bool {
 	c.w.mu.Lock()
@@ -131,7 +140,9 @@ func (c *consumer) Dump(ctx context.Context) (ConsumerDump, error) {
 	if err != nil {
 		return ConsumerDump{}, err
 	}
-	return consumerDump(&d), nil
+	out := consumerDump(&d)
+	out.Type = c.Type()
+	return out, nil
 }
 
 func (c *consumer) notify(n engine.Notification) {

@@ -102,6 +102,11 @@ func transportDump(d *engine.TransportDump) TransportDump {
 		out.Tuple, out.RTCPTuple = new(tupleOf(p.Tuple)), tuplePointer(p.RTCPTuple)
 		out.SRTPParameters = srtpParameters(p.SRTP)
 	}
+	if p := d.Pipe; p != nil {
+		out.RTX = new(p.RTX)
+		out.Tuple = new(tupleOf(p.Tuple))
+		out.SRTPParameters = srtpParameters(p.SRTP)
+	}
 	return out
 }
 
@@ -155,6 +160,10 @@ func transportStats(s *engine.TransportStats) TransportStats {
 		out.Type = PlainTransportStats
 		out.RTCPMux, out.Comedia = new(p.RTCPMux), new(p.Comedia)
 		out.Tuple, out.RTCPTuple = new(tupleOf(p.Tuple)), tuplePointer(p.RTCPTuple)
+	}
+	if p := s.Pipe; p != nil {
+		out.Type = PipeTransportStats
+		out.Tuple = new(tupleOf(p.Tuple))
 	}
 	return out
 }

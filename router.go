@@ -32,6 +32,9 @@ type Router interface {
 	// CreatePlainTransport creates a Transport for RTP over UDP, as ffmpeg or
 	// GStreamer speak it. Errors: [ErrInvalidArgument], [ErrUnavailable], [ErrClosed].
 	CreatePlainTransport(ctx context.Context, o PlainTransportOptions) (PlainTransport, error)
+	// CreatePipeTransport creates a Transport to a PipeTransport of another
+	// Router. Errors: [ErrInvalidArgument], [ErrUnavailable], [ErrClosed].
+	CreatePipeTransport(ctx context.Context, o PipeTransportOptions) (PipeTransport, error)
 	// CreateDirectTransport creates a Transport for packets of the application
 	// itself. Errors: [ErrClosed].
 	CreateDirectTransport(ctx context.Context, o DirectTransportOptions) (DirectTransport, error)

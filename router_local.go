@@ -121,6 +121,27 @@ func (r *router) CreatePlainTransport(ctx context.Context, o PlainTransportOptio
 	return t, nil
 }
 
+func (r *router) CreatePipeTransport(ctx context.Context, o PipeTransportOptions) (PipeTransport, error) {
+	const op = "CreatePipeTransport"
+	if err := o.validate(); err != nil {
+		return nil, r.fail(op, err)
+	}
+	t := newPipeTransport(r, o)
+	e := engine.PipeTransportOptions{
+		ID:         t.id,
+		ListenInfo: engineListenInfo(&o.ListenInfo),
+		EnableRTX:  o.EnableRTX,
+		EnableSRTP: o.EnableSRTP,
+	}
+	err := r.create(ctx, &t.transport, nil, func(m *engine.Machine) (engine.TransportDump, error) {
+		return m.CreatePipeTransport(r.id, e)
+	})
+	if err != nil {
+		return nil, r.fail(op, err)
+	}
+	return t, nil
+}
+
 func (r *router) CreateDirectTransport(ctx context.Context, o DirectTransportOptions) (DirectTransport, error) {
 	t := newDirectTransport(r, o.AppData)
 	err := r.create(ctx, &t.transport, nil, func(m *engine.Machine) (engine.TransportDump, error) {

@@ -100,12 +100,14 @@ type TransportType string
 const (
 	TransportTypeWebRTC TransportType = "webrtc"
 	TransportTypePlain  TransportType = "plain"
+	TransportTypePipe   TransportType = "pipe"
 	TransportTypeDirect TransportType = "direct"
 )
 
 // A Transport connects one endpoint to a Router. It carries Producers, for
 // what the endpoint sends, and Consumers, for what it receives. It is a
-// [WebRTCTransport], a [PlainTransport] or a [DirectTransport].
+// [WebRTCTransport], a [PlainTransport], a [PipeTransport] or a
+// [DirectTransport].
 type Transport interface {
 	Lifetime
 	AppDataHolder
@@ -188,6 +190,7 @@ type TransportStatsType string
 const (
 	WebRTCTransportStats TransportStatsType = "webrtc-transport"
 	PlainTransportStats  TransportStatsType = "plain-rtp-transport"
+	PipeTransportStats   TransportStatsType = "pipe-transport"
 	DirectTransportStats TransportStatsType = "direct-transport"
 )
 
@@ -225,7 +228,8 @@ type TransportStats struct {
 	ICESelectedTuple *TransportTuple `json:"iceSelectedTuple,omitempty"`
 	DTLSState        DTLSState       `json:"dtlsState,omitempty"`
 
-	// Of a PlainTransport; never nil there, but for RTCPTuple.
+	// Of a PlainTransport; never nil there, but for RTCPTuple. Tuple is of a
+	// PipeTransport too.
 	RTCPMux   *bool           `json:"rtcpMux,omitempty"`
 	Comedia   *bool           `json:"comedia,omitempty"`
 	Tuple     *TransportTuple `json:"tuple,omitempty"`
@@ -256,12 +260,15 @@ type TransportDump struct {
 	DTLSParameters   *DTLSParameters `json:"dtlsParameters,omitempty"`
 	DTLSState        DTLSState       `json:"dtlsState,omitempty"`
 
-	// Of a PlainTransport.
+	// Of a PlainTransport. Tuple and SRTPParameters are of a PipeTransport too.
 	RTCPMux        *bool           `json:"rtcpMux,omitempty"`
 	Comedia        *bool           `json:"comedia,omitempty"`
 	Tuple          *TransportTuple `json:"tuple,omitempty"`
 	RTCPTuple      *TransportTuple `json:"rtcpTuple,omitempty"`
 	SRTPParameters *SRTPParameters `json:"srtpParameters,omitempty"`
+
+	// Of a PipeTransport: EnableRTX of its options; never nil there.
+	RTX *bool `json:"rtx,omitempty"`
 }
 
 // RecvRTPHeaderExtensions are the ids of header extensions that the Producers

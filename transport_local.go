@@ -190,18 +190,23 @@ func (t *transport) Consume(ctx context.Context, o ConsumerOptions) (Consumer, e
 	params.MID = cmp.Or(o.MID, t.autoMID(o.MID == ""))
 	c := &consumer{t: t, p: p, rtpParameters: params}
 	c.init(t.w, "Consumer", newID(), o.AppData)
-	w := t.w
+	return t.addConsumer(ctx, c, engine.ConsumeOptions{
+		Paused:    o.Paused,
+		IgnoreDTX: o.IgnoreDTX,
+	})
+}
+
+// addConsumer lets the engine create c and emits its birth. Of e the caller
+// sets what does not follow from c.
+func (t *transport) addConsumer(ctx context.Context, c *consumer, e engine.ConsumeOptions) (Consumer, error) {
+	const op = "Consume"
+	w, p := t.w, c.p
 	if err := w.add(&t.object, c); err != nil {
 		return nil, t.fail(op, err)
 	}
-	e := engine.ConsumeOptions{
-		ID:                  c.id,
-		ProducerID:          p.id,
-		RTPParameters:       engineRTPParameters(&params),
-		ConsumableEncodings: engineEncodings(p.consumable.Encodings),
-		Paused:              o.Paused,
-		IgnoreDTX:           o.IgnoreDTX,
-	}
+	e.ID, e.ProducerID = c.id, p.id
+	e.RTPParameters = engineRTPParameters(&c.rtpParameters)
+	e.ConsumableEncodings = engineEncodings(p.consumable.Encodings)
 	r, notes, err := askNotes(ctx, &t.object, func(m *engine.Machine) (engine.ConsumeResult, error) {
 		return m.Consume(t.id, e)
 	})

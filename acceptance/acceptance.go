@@ -65,6 +65,7 @@ var cases = slices.Concat(
 	dtlsCases,
 	plainTransportCases,
 	plainMediaCases,
+	pipeTransportCases,
 	directTransportCases,
 	producerCases,
 	produceErrorCases,

@@ -77,6 +77,15 @@ func (l *listener) announced() string {
 	return l.info.IP.String()
 }
 
+// tuple is the path between a UDP socket and remote, which may be unknown.
+func (l *listener) tuple(remote netip.AddrPort) Tuple {
+	t := Tuple{LocalAddress: l.announced(), LocalPort: l.addr().Port(), Protocol: "udp"}
+	if remote.IsValid() {
+		t.RemoteIP, t.RemotePort = remote.Addr().String(), remote.Port()
+	}
+	return t
+}
+
 func (l *listener) close() {
 	addr := l.addr()
 	if l.udp != nil {

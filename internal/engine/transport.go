@@ -337,6 +337,7 @@ type TransportDump struct {
 	// One of these.
 	WebRTC *WebRTCDump
 	Plain  *PlainDump
+	Pipe   *PipeDump
 	Direct bool
 }
 
@@ -396,6 +397,7 @@ type TransportStats struct {
 	// State of the part, as in its dump.
 	WebRTC *WebRTCDump
 	Plain  *PlainDump
+	Pipe   *PipeDump
 }
 
 // TransportStats returns the counters of the transport with that id.
@@ -406,7 +408,7 @@ func (m *Machine) TransportStats(id string) (TransportStats, error) {
 	}
 	var d TransportDump
 	t.part.fill(&d)
-	s := TransportStats{ID: id, Timestamp: m.now, WebRTC: d.WebRTC, Plain: d.Plain}
+	s := TransportStats{ID: id, Timestamp: m.now, WebRTC: d.WebRTC, Plain: d.Plain, Pipe: d.Pipe}
 	for _, c := range []struct {
 		counter        *rate.Counter
 		bytes, bitrate *uint64

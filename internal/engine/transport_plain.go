@@ -1,14 +1,11 @@
 package engine
 
 import (
-	"crypto/rand"
-	"encoding/base64"
 	"net/netip"
 
 	"github.com/mafalda-sfu/mafalda/internal/driver"
 	"github.com/mafalda-sfu/mafalda/internal/rtcp"
 	"github.com/mafalda-sfu/mafalda/internal/rtp"
-	"github.com/mafalda-sfu/mafalda/internal/srtp"
 )
 
 // PlainTransportOptions are the options of [Machine.CreatePlainTransport].
@@ -20,12 +17,6 @@ type PlainTransportOptions struct {
 	Comedia        bool
 	// SRTPSuite turns SRTP on; empty is off.
 	SRTPSuite string
-}
-
-// SRTPParameters are the suite and master key of one direction.
-type SRTPParameters struct {
-	CryptoSuite string
-	KeyBase64   string // of master key and salt
 }
 
 // A plainTransport is RTP and RTCP over UDP, with or without SRTP, to one peer
@@ -82,28 +73,6 @@ func (m *Machine) CreatePlainTransport(routerID string, o PlainTransportOptions)
 	return p.t.dump(), nil
 }
 
-// newSRTPKey makes a random key. Like upstream's it is text, since some tools
-// take keys as text only.
-func newSRTPKey(suite string) (SRTPParameters, error) {
-	s := srtp.Suite(suite)
-	if !s.Valid() {
-		return SRTPParameters{}, invalid("unknown SRTP crypto suite %q", suite)
-	}
-	const letters = "0123456789abcdefghijklmnopqrstuvwxyz"
-	key := make([]byte, s.MasterLen())
-	for i := range key {
-		for { // without bias: 252 is 7 × 36
-			var b [1]byte
-			rand.Read(b[:])
-			if b[0] < 252 {
-				key[i] = letters[b[0]%36]
-				break
-			}
-		}
-	}
-	return SRTPParameters{CryptoSuite: suite, KeyBase64: base64.StdEncoding.EncodeToString(key)}, nil
-}
-
 // PlainConnectOptions are the options of [Machine.ConnectPlain].
 type PlainConnectOptions struct {
 	Remote   netip.AddrPort // zero with comedia
@@ -129,7 +98,7 @@ func (m *Machine) ConnectPlain(id string, o PlainConnectOptions) (TransportDump,
 	if err := p.checkRemote(o); err != nil {
 		return TransportDump{}, err
 	}
-	if err := p.connectSRTP(o.SRTP); err != nil {
+	if err := t.connectSRTP(p.local, o.SRTP); err != nil {
 		return TransportDump{}, err
 	}
 	p.connected = true
@@ -163,47 +132,6 @@ func (p *plainTransport) checkRemote(o PlainConnectOptions) error {
 	if ip := o.Remote.Addr().Unmap(); !p.rtp.info.reaches(ip) || p.rtcp != nil && !p.rtcp.info.reaches(ip) {
 		return invalid("remote %s is of another family than local %s", ip, p.rtp.info.IP)
 	}
-	return nil
-}
-
-func (p *plainTransport) connectSRTP(remote *SRTPParameters) error {
-	if p.local == nil {
-		if remote != nil {
-			return invalid("invalid srtpParameters (SRTP not enabled)")
-		}
-		return nil
-	}
-	if remote == nil {
-		return invalid("missing srtpParameters (SRTP enabled)")
-	}
-	suite := srtp.Suite(remote.CryptoSuite)
-	if !suite.Valid() {
-		return invalid("unknown SRTP crypto suite %q", remote.CryptoSuite)
-	}
-	master, err := base64.StdEncoding.DecodeString(remote.KeyBase64)
-	if err != nil || len(master) != suite.MasterLen() {
-		return invalid("SRTP key is not base64 of %d bytes", suite.MasterLen())
-	}
-	local := *p.local
-	if local.CryptoSuite != remote.CryptoSuite {
-		if local, err = newSRTPKey(remote.CryptoSuite); err != nil {
-			return err
-		}
-	}
-	key, err := base64.StdEncoding.DecodeString(local.KeyBase64)
-	if err != nil {
-		return invalid("local SRTP key: %v", err)
-	}
-	tx, err := srtp.NewSender(suite, key)
-	if err != nil {
-		return invalid("SRTP: %v", err)
-	}
-	rx, err := srtp.NewReceiver(suite, master)
-	if err != nil {
-		return invalid("SRTP: %v", err)
-	}
-	*p.local = local
-	p.t.tx, p.t.rx = tx, rx
 	return nil
 }
 
@@ -276,7 +204,7 @@ func (p *plainTransport) from(a netip.AddrPort) bool {
 		return false
 	}
 	p.setRemote(a)
-	p.m.notify(p.t.id, PlainTuple{p.tuple(p.rtp, p.remote)})
+	p.m.notify(p.t.id, PlainTuple{p.rtp.tuple(p.remote)})
 	p.t.connect()
 	return true
 }
@@ -290,21 +218,13 @@ func (p *plainTransport) fromRTCP(a netip.AddrPort) bool {
 		return false
 	}
 	p.setRemoteRTCP(a)
-	p.m.notify(p.t.id, PlainRTCPTuple{p.tuple(p.rtcp, p.remoteRTCP)})
+	p.m.notify(p.t.id, PlainRTCPTuple{p.rtcp.tuple(p.remoteRTCP)})
 	return true
 }
 
 func (p *plainTransport) openTCP(c driver.TCPConn)          { c.Close() }
 func (p *plainTransport) receiveTCP(driver.TCPConn, []byte) {}
 func (p *plainTransport) closeTCP(driver.TCPConn)           {}
-
-func (p *plainTransport) tuple(l *listener, remote netip.AddrPort) Tuple {
-	t := Tuple{LocalAddress: l.announced(), LocalPort: l.addr().Port(), Protocol: "udp"}
-	if remote.IsValid() {
-		t.RemoteIP, t.RemotePort = remote.Addr().String(), remote.Port()
-	}
-	return t
-}
 
 func (p *plainTransport) close() {
 	p.rtp.close()
@@ -322,9 +242,9 @@ type PlainDump struct {
 }
 
 func (p *plainTransport) fill(d *TransportDump) {
-	d.Plain = &PlainDump{RTCPMux: p.rtcp == nil, Comedia: p.comedia, Tuple: p.tuple(p.rtp, p.remote)}
+	d.Plain = &PlainDump{RTCPMux: p.rtcp == nil, Comedia: p.comedia, Tuple: p.rtp.tuple(p.remote)}
 	if p.rtcp != nil {
-		d.Plain.RTCPTuple = new(p.tuple(p.rtcp, p.remoteRTCP))
+		d.Plain.RTCPTuple = new(p.rtcp.tuple(p.remoteRTCP))
 	}
 	if p.local != nil {
 		d.Plain.SRTP = new(*p.local)

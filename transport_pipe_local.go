@@ -1,0 +1,111 @@
+package mafalda
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"net/netip"
+
+	"github.com/mafalda-sfu/mafalda/internal/engine"
+)
+
+// A pipeTransport is a [PipeTransport] of a worker.
+type pipeTransport struct {
+	transport
+	options PipeTransportOptions // constant
+
+	// Guarded by w.mu; what they point to is never modified in place.
+	tuple TransportTuple
+	srtp  *SRTPParameters
+}
+
+var _ PipeTransport = (*pipeTransport)(nil)
+
+func newPipeTransport(r *router, o PipeTransportOptions) *pipeTransport {
+	t := &pipeTransport{options: o}
+	t.init(r, "PipeTransport", TransportTypePipe, o.AppData)
+	t.part, t.self = t, t
+	return t
+}
+
+func (t *pipeTransport) initLocked(d *engine.TransportDump) {
+	t.tuple = tupleOf(d.Pipe.Tuple)
+	t.srtp = srtpParameters(d.Pipe.SRTP)
+}
+
+func (t *pipeTransport) closeStateLocked() {}
+
+func (t *pipeTransport) Tuple() TransportTuple {
+	t.w.mu.Lock()
+	defer t.w.mu.Unlock()
+	return t.tuple
+}
+
+func (t *pipeTransport) SRTPParameters() *SRTPParameters {
+	t.w.mu.Lock()
+	defer t.w.mu.Unlock()
+	return clonePointer(t.srtp)
+}
+
+func (t *pipeTransport) Connect(ctx context.Context, o PipeTransportConnectOptions) error {
+	const op = "Connect"
+	if err := o.validate(&t.options); err != nil {
+		return t.fail(op, err)
+	}
+	e := engine.PipeConnectOptions{Remote: netip.AddrPortFrom(o.IP, o.Port)}
+	if p := o.SRTPParameters; p != nil {
+		e.SRTP = &engine.SRTPParameters{CryptoSuite: string(p.CryptoSuite), KeyBase64: p.KeyBase64}
+	}
+	d, notes, err := askNotes(ctx, &t.object, func(m *engine.Machine) (engine.TransportDump, error) {
+		return m.ConnectPipe(t.id, e)
+	})
+	if err != nil {
+		return t.fail(op, err)
+	}
+	t.connected(&d, notes)
+	return nil
+}
+
+// Produce keeps the CNAME of each Producer: they are of different endpoints.
+func (t *pipeTransport) Produce(ctx context.Context, o ProducerOptions) (Producer, error) {
+	p, err := t.produce(ctx, &o, cmp.Or(o.RTPParameters.RTCP.CNAME, rand.Text()[:8]))
+	if err != nil {
+		return nil, t.fail("Produce", err)
+	}
+	return p, nil
+}
+
+// Consume takes all that the Producer has.
+func (t *pipeTransport) Consume(ctx context.Context, o ConsumerOptions) (Consumer, error) {
+	const op = "Consume"
+	err := o.validate()
+	if err == nil {
+		err = o.validatePipe()
+	}
+	if err == nil {
+		err = t.openError()
+	}
+	if err != nil {
+		return nil, t.fail(op, err)
+	}
+	p := t.r.producer(o.ProducerID)
+	if p == nil {
+		return nil, t.failArgument(op, unknownProducer(o.ProducerID))
+	}
+	c := &consumer{
+		t: &t.transport, p: p, pipe: true,
+		rtpParameters: PipeConsumerRTPParameters(p.consumable, t.options.EnableRTX),
+	}
+	c.init(t.w, "Consumer", newID(), o.AppData)
+	return t.addConsumer(ctx, c, engine.ConsumeOptions{})
+}
+
+// connected takes over what connecting has changed.
+func (t *pipeTransport) connected(d *engine.TransportDump, notes []engine.Notification) {
+	t.w.mu.Lock()
+	t.initLocked(d)
+	t.w.mu.Unlock()
+	t.w.deliver(notes)
+}
+
+func (t *pipeTransport) notify(engine.Notification) {}
