@@ -50,6 +50,7 @@ var layers = map[string]int{
 	"internal/driver":  3,
 	"internal/simnet":  3,
 	"internal/dtls":    3,
+	"internal/sctp":    3,
 	"internal/rtptest": 3,
 
 	"internal/channel/fbs": 3,
