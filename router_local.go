@@ -145,7 +145,7 @@ func (r *router) CreatePipeTransport(ctx context.Context, o PipeTransportOptions
 func (r *router) CreateDirectTransport(ctx context.Context, o DirectTransportOptions) (DirectTransport, error) {
 	t := newDirectTransport(r, o.AppData)
 	err := r.create(ctx, &t.transport, nil, func(m *engine.Machine) (engine.TransportDump, error) {
-		return m.CreateDirectTransport(r.id, t.id)
+		return m.CreateDirectTransport(r.id, engine.DirectTransportOptions{ID: t.id})
 	})
 	if err != nil {
 		return nil, r.fail("CreateDirectTransport", err)

@@ -77,7 +77,10 @@ func opusPacket(ssrc uint32, seq uint16) []byte {
 func TestDirect(t *testing.T) {
 	w, notes := newTestWorker(t)
 	run(t, w, func(m *Machine) error { return m.CreateRouter("r") })
-	run(t, w, func(m *Machine) error { _, err := m.CreateDirectTransport("r", "t"); return err })
+	run(t, w, func(m *Machine) error {
+		_, err := m.CreateDirectTransport("r", DirectTransportOptions{ID: "t"})
+		return err
+	})
 	params := opusParams(1111)
 	run(t, w, func(m *Machine) error {
 		return m.Produce("t", ProduceOptions{ID: "p", Kind: Audio, RTPParameters: params, RTPMapping: identity(params, 7)})

@@ -149,7 +149,7 @@ func TestTooManyStreams(t *testing.T) {
 	w := newVirtualWorld(t)
 	m := w.m
 	require.NoError(t, m.CreateRouter("r"))
-	_, err := m.CreateDirectTransport("r", "t")
+	_, err := m.CreateDirectTransport("r", DirectTransportOptions{ID: "t"})
 	require.NoError(t, err)
 	params := opusParams(0)
 	require.NoError(t, m.Produce("t", ProduceOptions{

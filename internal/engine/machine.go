@@ -32,6 +32,7 @@ type Machine struct {
 	// Loggers of subjects; see LogTag in the root package.
 	iceLog, dtlsLog *slog.Logger
 	post            func(func(*Machine)) bool
+	backlog         *backlog // of data messages; shared with the Worker
 	// ntpOffset plus now is the time since the Unix epoch. The wall clock is
 	// read once, so that no report ever steps (media-plane §1.1).
 	ntpOffset time.Duration
@@ -50,6 +51,9 @@ type Machine struct {
 	transports map[string]*transport
 	producers  map[string]*producer
 	consumers  map[string]*consumer
+
+	dataProducers map[string]*dataProducer
+	dataConsumers map[string]*dataConsumer
 	// Order of creation, for dumps and closing.
 	serverList []*webRTCServer
 	routerList []*router
@@ -88,6 +92,7 @@ type Counters struct {
 	DropNoSlot           uint64 // the packet pool is full
 	DropDTLS             uint64 // DTLS records refused or not taken
 	DropDirect           uint64 // injected packets that could not be used
+	DropData             uint64 // messages that are too large, or for which the send buffer is full
 	Turns                uint64
 	// TurnLength[i] counts turns that worked less than 2^i × 16 µs.
 	TurnLength [12]uint64
@@ -112,11 +117,16 @@ func newMachine(cfg Config, post func(func(*Machine)) bool) *Machine {
 		transports: map[string]*transport{},
 		producers:  map[string]*producer{},
 		consumers:  map[string]*consumer{},
-		scratch:    make([]byte, maxFrame+256),
-		plain:      make([]byte, maxFrame),
-		compound:   make([]byte, 0, 2*maxRTCP),
-		random:     rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
-		packetID:   rand.Uint32() >> 1,
+		backlog:    &backlog{},
+
+		dataProducers: map[string]*dataProducer{},
+		dataConsumers: map[string]*dataConsumer{},
+
+		scratch:  make([]byte, maxFrame+256),
+		plain:    make([]byte, maxFrame),
+		compound: make([]byte, 0, 2*maxRTCP),
+		random:   rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
+		packetID: rand.Uint32() >> 1,
 	}
 	m.post = func(f func(*Machine)) bool {
 		return post(func(m *Machine) {
@@ -136,7 +146,7 @@ func (m *Machine) ntp() uint64 { return rtcp.NTP(m.ntpOffset + m.now) }
 func (m *Machine) notify(target string, body any) {
 	m.seq++
 	n := Notification{Seq: m.seq, Target: target, Body: body}
-	if m.inOp && ruleOf(body) != keepStream { // packets have one queue, and so one order
+	if r := ruleOf(body); m.inOp && r != keepStream && r != keepAll { // packets have one queue, and so one order
 		m.opNotes = append(m.opNotes, n)
 	} else {
 		m.netNotes = append(m.netNotes, n)
@@ -275,6 +285,13 @@ func (m *Machine) Dump() (DumpWorker, error) {
 				d.NotificationHandlers = append(d.NotificationHandlers, p.id)
 			}
 			for _, c := range t.consumers {
+				d.RequestHandlers = append(d.RequestHandlers, c.id)
+			}
+			for _, p := range t.dataProducers {
+				d.RequestHandlers = append(d.RequestHandlers, p.id)
+				d.NotificationHandlers = append(d.NotificationHandlers, p.id)
+			}
+			for _, c := range t.dataConsumers {
 				d.RequestHandlers = append(d.RequestHandlers, c.id)
 			}
 		}

@@ -43,6 +43,19 @@ type (
 	ConsumerRTP struct{ Packet []byte }
 	// ConsumerScoreChange has the scores of a Consumer.
 	ConsumerScoreChange struct{ Score ConsumerScore }
+	// DataConsumerProducerPause: the DataProducer was paused.
+	DataConsumerProducerPause struct{}
+	// DataConsumerProducerResume: the DataProducer was resumed.
+	DataConsumerProducerResume struct{}
+	// DataConsumerProducerClose: the DataProducer was closed, and the
+	// DataConsumer with it.
+	DataConsumerProducerClose struct{}
+	// DataConsumerMessage is a message for the application of a direct
+	// transport. Its bytes are shared: nobody may modify them.
+	DataConsumerMessage struct {
+		PPID uint32
+		Data []byte
+	}
 	// Trace is one trace event of a Transport, Producer or Consumer.
 	Trace struct{ Event TraceEvent }
 )
@@ -110,6 +123,7 @@ const (
 	keepLatest   queueRule = iota // at most one for each object and type; the newest replaces it
 	keepSequence                  // up to maxSequence for each object and type
 	keepStream                    // a bounded number in all; the oldest is dropped
+	keepAll                       // all; who sends them is held up instead, see backlog
 )
 
 const (
@@ -121,8 +135,11 @@ const (
 func ruleOf(body any) queueRule {
 	switch body.(type) {
 	case ICEStateChange, DTLSStateChange, Trace,
-		ConsumerProducerPause, ConsumerProducerResume, ConsumerProducerClose:
+		ConsumerProducerPause, ConsumerProducerResume, ConsumerProducerClose,
+		DataConsumerProducerPause, DataConsumerProducerResume, DataConsumerProducerClose:
 		return keepSequence
+	case DataConsumerMessage:
+		return keepAll
 	case ConsumerRTP, DirectRTCP:
 		return keepStream
 	}

@@ -4,10 +4,11 @@ import "sync"
 
 // An outbox holds the notifications of the network until the notifier
 // goroutine takes them. It is bounded: for each object by coalescing, for
-// packets by number. What a slow listener costs the loop does not depend on how
+// packets by number, for data messages by a backlog that stops their sources. What a slow listener costs the loop does not depend on how
 // much waits.
 type outbox struct {
-	ready chan struct{} // capacity 1: something is there, or closed
+	ready   chan struct{} // capacity 1: something is there, or closed
+	backlog *backlog      // of the data messages that wait
 
 	mu      sync.Mutex
 	items   []boxed            // guarded by mu
@@ -40,7 +41,7 @@ const (
 )
 
 func newOutbox() *outbox {
-	return &outbox{ready: make(chan struct{}, 1), lines: map[outboxKey]line{}}
+	return &outbox{ready: make(chan struct{}, 1), backlog: &backlog{}, lines: map[outboxKey]line{}}
 }
 
 // put adds notes in order. It does not keep the slice.
@@ -70,6 +71,9 @@ func (o *outbox) addLocked(n Notification) {
 	var key outboxKey
 	limit := 0
 	switch ruleOf(n.Body) {
+	case keepAll:
+		o.items = append(o.items, boxed{Notification: n})
+		return
 	case keepStream:
 		limit = maxStream
 	case keepSequence:
@@ -123,7 +127,12 @@ func (o *outbox) cleanLocked() {
 			continue
 		}
 		var key outboxKey
-		if ruleOf(n.Body) != keepStream {
+		switch ruleOf(n.Body) {
+		case keepAll:
+			o.items = append(o.items, boxed{Notification: n})
+			continue
+		case keepStream:
+		default:
 			key = keyOf(n)
 		}
 		o.lines[key] = o.joinLocked(o.lines[key], n)
@@ -153,6 +162,9 @@ func (o *outbox) run(f func(Notification)) {
 		for i := range items {
 			if items[i].Body != nil {
 				f(items[i].Notification)
+			}
+			if d, ok := items[i].Body.(DataConsumerMessage); ok {
+				o.backlog.sub(len(d.Data))
 			}
 		}
 		clear(items)
@@ -187,9 +199,9 @@ func keyOf(n Notification) outboxKey {
 		body = "orientation"
 	case Trace:
 		body = "trace"
-	case ConsumerProducerPause, ConsumerProducerResume:
+	case ConsumerProducerPause, ConsumerProducerResume, DataConsumerProducerPause, DataConsumerProducerResume:
 		body = "pause"
-	case ConsumerProducerClose:
+	case ConsumerProducerClose, DataConsumerProducerClose:
 		body = "close"
 	}
 	return outboxKey{n.Target, body}

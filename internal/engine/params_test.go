@@ -16,7 +16,7 @@ func testMachine(t *testing.T) *Machine {
 	t.Helper()
 	w := newVirtualWorld(t)
 	require.NoError(t, w.m.CreateRouter("r"))
-	_, err := w.m.CreateDirectTransport("r", "t")
+	_, err := w.m.CreateDirectTransport("r", DirectTransportOptions{ID: "t"})
 	require.NoError(t, err)
 	return w.m
 }
@@ -224,7 +224,7 @@ func TestConsumeElsewhere(t *testing.T) {
 	p := vp8Params(11, 12, "m")
 	require.NoError(t, m.Produce("t", ProduceOptions{ID: "p", Kind: Video, RTPParameters: p, RTPMapping: identity(p, 7)}))
 	require.NoError(t, m.CreateRouter("r2"))
-	_, err := m.CreateDirectTransport("r2", "t2")
+	_, err := m.CreateDirectTransport("r2", DirectTransportOptions{ID: "t2"})
 	require.NoError(t, err)
 	_, err = m.Consume("t2", ConsumeOptions{
 		ID: "c", ProducerID: "p", RTPParameters: vp8Params(3000, 3001, "0"), ConsumableEncodings: []Encoding{{SSRC: 7}},

@@ -191,7 +191,7 @@ func (s *session) connect(name string, comedia bool) *endpoint {
 
 // direct makes a DirectTransport.
 func (s *session) direct(name string) *endpoint {
-	_, err := s.m.CreateDirectTransport(recordedRouter, name)
+	_, err := s.m.CreateDirectTransport(recordedRouter, DirectTransportOptions{ID: name})
 	s.require(err)
 	e := &endpoint{name: name, direct: true}
 	s.endpoints[name] = e

@@ -36,6 +36,9 @@ func (r *router) close() {
 		for _, c := range t.consumers {
 			c.silent = true
 		}
+		for _, c := range t.dataConsumers {
+			c.silent = true
+		}
 	}
 	for len(r.transports) > 0 {
 		r.transports[0].close()
@@ -61,6 +64,9 @@ type DumpRouter struct {
 	TransportIDs []string
 	Producers    []ProducerConsumers
 	Consumers    []ConsumerProducer
+	// The same for data.
+	DataProducers []ProducerConsumers
+	DataConsumers []ConsumerProducer
 }
 
 // ProducerConsumers are the Consumers of one Producer.
@@ -90,6 +96,16 @@ func (m *Machine) DumpRouter(id string) (DumpRouter, error) {
 		}
 		for _, c := range t.consumers {
 			d.Consumers = append(d.Consumers, ConsumerProducer{c.id, c.producer.id})
+		}
+		for _, p := range t.dataProducers {
+			pc := ProducerConsumers{ProducerID: p.id}
+			for _, c := range p.consumers {
+				pc.ConsumerIDs = append(pc.ConsumerIDs, c.id)
+			}
+			d.DataProducers = append(d.DataProducers, pc)
+		}
+		for _, c := range t.dataConsumers {
+			d.DataConsumers = append(d.DataConsumers, ConsumerProducer{c.id, c.producer.id})
 		}
 	}
 	return d, nil

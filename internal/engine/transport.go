@@ -51,6 +51,13 @@ type transport struct {
 	bySSRC    map[uint32]*consumer
 	byRTXSSRC map[uint32]*consumer
 
+	dataProducers []*dataProducer // in order of creation
+	dataConsumers []*dataConsumer
+	inStreams     map[uint16]*dataProducer // by SCTP stream id
+	outStreams    map[uint16]*dataConsumer
+	maxSend       uint32 // bytes of a message
+	maxReceive    uint32
+
 	reports  timer.Timer
 	feedback feedback
 
@@ -65,7 +72,11 @@ func newTransport(m *Machine, r *router, id string, part transportPart) *transpo
 		listener:  newRTPListener(),
 		bySSRC:    map[uint32]*consumer{},
 		byRTXSSRC: map[uint32]*consumer{},
-		recv:      rate.New(bytesWindow), sent: rate.New(bytesWindow),
+
+		inStreams: map[uint16]*dataProducer{}, outStreams: map[uint16]*dataConsumer{},
+		maxSend: defaultMessageSize, maxReceive: defaultMessageSize,
+
+		recv: rate.New(bytesWindow), sent: rate.New(bytesWindow),
 		recvRTP: rate.New(mediaWindow), sentRTP: rate.New(mediaWindow),
 		recvRTX: rate.New(rtxWindow), sentRTX: rate.New(rtxWindow),
 	}
@@ -86,11 +97,20 @@ func (t *transport) close() {
 	for _, c := range t.consumers { // they go with their transport, not with a Producer
 		c.silent = true
 	}
+	for _, c := range t.dataConsumers {
+		c.silent = true
+	}
 	for len(t.producers) > 0 {
 		t.producers[0].close()
 	}
 	for len(t.consumers) > 0 {
 		t.consumers[0].close()
+	}
+	for len(t.dataProducers) > 0 {
+		t.dataProducers[0].close()
+	}
+	for len(t.dataConsumers) > 0 {
+		t.dataConsumers[0].close()
 	}
 	t.m.wheel.Stop(&t.reports)
 	t.feedback.stop()
@@ -334,6 +354,9 @@ type TransportDump struct {
 	RIDProducers             []NameOwner
 	// Ids of the header extensions that the peer sends; 0: not negotiated.
 	MID, RID, RRID, AbsSendTime, TransportWideCC uint8
+	// Of data; the limits are bytes of a message.
+	DataProducerIDs, DataConsumerIDs          []string
+	MaxSendMessageSize, MaxReceiveMessageSize uint32
 	// One of these.
 	WebRTC *WebRTCDump
 	Plain  *PlainDump
@@ -375,6 +398,7 @@ func (t *transport) dump() TransportDump {
 		}
 	}
 	t.listener.fill(&d)
+	t.fillData(&d)
 	t.part.fill(&d)
 	return d
 }

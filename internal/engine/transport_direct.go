@@ -11,19 +11,28 @@ import (
 // periodic RTCP runs on it (media-plane §9.3).
 type directTransport struct{ t *transport }
 
+// DirectTransportOptions are the options of [Machine.CreateDirectTransport].
+type DirectTransportOptions struct {
+	ID string
+	// MaxSendMessageSize and MaxReceiveMessageSize limit the messages of
+	// DataConsumers and DataProducers, in bytes; 0 is 262,144.
+	MaxSendMessageSize, MaxReceiveMessageSize uint32
+}
+
 // CreateDirectTransport makes a transport on a Router. Errors:
 // ErrInvalidArgument, ErrNotFound for the Router.
-func (m *Machine) CreateDirectTransport(routerID, id string) (TransportDump, error) {
+func (m *Machine) CreateDirectTransport(routerID string, o DirectTransportOptions) (TransportDump, error) {
 	r := m.routers[routerID]
 	if r == nil {
 		return TransportDump{}, notFound("Router", routerID)
 	}
-	if err := m.unused(id); err != nil {
+	if err := m.unused(o.ID); err != nil {
 		return TransportDump{}, err
 	}
 	d := &directTransport{}
-	d.t = newTransport(m, r, id, d)
+	d.t = newTransport(m, r, o.ID, d)
 	d.t.direct = true
+	d.t.limitMessages(o.MaxSendMessageSize, o.MaxReceiveMessageSize)
 	d.t.connected = true
 	return d.t.dump(), nil
 }

@@ -57,7 +57,9 @@ func (m *Machine) unused(id string) error {
 	_, transport := m.transports[id]
 	_, producer := m.producers[id]
 	_, consumer := m.consumers[id]
-	if server || router || transport || producer || consumer {
+	_, dataProducer := m.dataProducers[id]
+	_, dataConsumer := m.dataConsumers[id]
+	if server || router || transport || producer || consumer || dataProducer || dataConsumer {
 		return invalidState("id %q is in use", id)
 	}
 	return nil

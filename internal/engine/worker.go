@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -70,6 +71,7 @@ func Start(cfg Config) (*Worker, error) {
 	}
 	w := &Worker{drv: cfg.Driver, cfg: cfg, out: newOutbox(), done: make(chan struct{})}
 	m := newMachine(cfg, w.post)
+	w.out.backlog = m.backlog
 	go w.run(m)                // ends with Close or a panic
 	go w.out.run(w.cfg.Notify) // ends when the loop has closed the outbox
 	return w, nil
@@ -254,6 +256,44 @@ const maxQueued = 4096
 
 func (w *Worker) inject(packet []byte, f func(*Machine, []byte)) error {
 	b := append([]byte(nil), packet...)
+	return w.enqueue(func(m *Machine) {
+		if m != nil {
+			f(m, b)
+		}
+	})
+}
+
+// InjectData hands a message of the application to a DataProducer, which may be
+// on any transport. It copies what msg refers to and does not wait; a message
+// that is empty or too large is dropped and counted on the loop. Errors:
+// ErrClosed, ErrUnavailable when too many wait for the loop or for listeners.
+func (w *Worker) InjectData(producerID string, msg DataMessage) error {
+	backlog := w.out.backlog
+	if backlog.full() {
+		return unavailable("more than %d bytes of messages wait", maxBacklog)
+	}
+	msg.Data = slices.Clone(msg.Data)
+	msg.Subchannels = slices.Clone(msg.Subchannels)
+	for _, n := range []**uint16{&msg.Required, &msg.Ignored} {
+		if *n != nil {
+			*n = new(**n)
+		}
+	}
+	backlog.add(len(msg.Data))
+	err := w.enqueue(func(m *Machine) {
+		if m != nil {
+			m.dataProducerSend(producerID, &msg)
+		}
+		backlog.sub(len(msg.Data))
+	})
+	if err != nil {
+		backlog.sub(len(msg.Data))
+	}
+	return err
+}
+
+// enqueue is post for what the application hands in.
+func (w *Worker) enqueue(f func(*Machine)) error {
 	w.mu.Lock()
 	if w.closed {
 		w.mu.Unlock()
@@ -263,11 +303,7 @@ func (w *Worker) inject(packet []byte, f func(*Machine, []byte)) error {
 		w.mu.Unlock()
 		return unavailable("%d packets wait for the worker", maxQueued)
 	}
-	w.queue = append(w.queue, func(m *Machine) {
-		if m != nil {
-			f(m, b)
-		}
-	})
+	w.queue = append(w.queue, f)
 	w.mu.Unlock()
 	w.drv.Wake()
 	return nil

@@ -30,10 +30,11 @@ var layers = map[string]int{
 	"internal/packetbuf": 0,
 	"internal/timer":     0,
 
-	"internal/rtp":   1,
-	"internal/rtcp":  1,
-	"internal/codec": 1,
-	"internal/rate":  1,
+	"internal/rtp":        1,
+	"internal/rtcp":       1,
+	"internal/codec":      1,
+	"internal/rate":       1,
+	"internal/subchannel": 1,
 
 	"internal/ice":      2,
 	"internal/srtp":     2,
