@@ -54,7 +54,8 @@ var layers = map[string]int{
 	"internal/sctp":    3,
 	"internal/rtptest": 3,
 
-	"internal/channel/fbs": 3,
+	"internal/channel/fbs":    3,
+	"internal/channel/verify": 3,
 
 	"internal/engine": 4,
 
@@ -72,20 +73,23 @@ var layers = map[string]int{
 	"interop/impair":  9,
 	"interop/relay":   9,
 
+	"internal/channel/verify/gen": 9,
+
 	"internal/lint": 10,
 }
 
 // sameLayer lists the imports within one layer.
 var sameLayer = map[[2]string]bool{
-	{"acceptance", "internal/peer"}:        true,
-	{"interop/relay", "interop/impair"}:    true,
-	{"internal/stream", "internal/nack"}:   true,
-	{"internal/stream", "internal/score"}:  true,
-	{"internal/stream", "internal/rtx"}:    true,
-	{"internal/driver", "internal/tcp"}:    true,
-	{"internal/port", "internal/driver"}:   true,
-	{"internal/simnet", "internal/driver"}: true,
-	{"internal/simnet", "internal/tcp"}:    true,
+	{"acceptance", "internal/peer"}:                     true,
+	{"interop/relay", "interop/impair"}:                 true,
+	{"internal/stream", "internal/nack"}:                true,
+	{"internal/stream", "internal/score"}:               true,
+	{"internal/stream", "internal/rtx"}:                 true,
+	{"internal/driver", "internal/tcp"}:                 true,
+	{"internal/channel/verify", "internal/channel/fbs"}: true,
+	{"internal/port", "internal/driver"}:                true,
+	{"internal/simnet", "internal/driver"}:              true,
+	{"internal/simnet", "internal/tcp"}:                 true,
 }
 
 // A pkg is one package of the module, tests left out.
