@@ -110,6 +110,9 @@ type Info struct {
 	// one bit for each; the lowest is the first target.
 	HasActiveTargets bool
 	ActiveTargets    uint32
+	// NeededBy and Targets come from the decode target indications: who needs the
+	// frame, and who is known at all. See [Info.Needed].
+	NeededBy, Targets uint64
 }
 
 // Parse reads the payload of a packet of codec k, padding left out, and its
@@ -119,8 +122,16 @@ type Info struct {
 //
 // Of AV1 it reads the dependency descriptor only. Of H264, too, if there is one.
 // A descriptor with a template structure gives the layers; for those that follow
-// it, use [ParseDependency] or [Info.Resolve].
+// it, use [ParseStream].
 func Parse(k Kind, payload, dependencyDescriptor []byte, info *Info) bool {
+	return ParseStream(k, payload, dependencyDescriptor, nil, info)
+}
+
+// ParseStream is [Parse] for the packets of one stream in the order in which they
+// come: s, which is the stream's, keeps the template structure that dependency
+// descriptors refer to. A descriptor that refers to one that never came is as good
+// as none.
+func ParseStream(k Kind, payload, dependencyDescriptor []byte, s *Structure, info *Info) bool {
 	*info = Info{}
 	ok := false
 	switch k {
@@ -131,9 +142,9 @@ func Parse(k Kind, payload, dependencyDescriptor []byte, info *Info) bool {
 	case VP9:
 		ok = parseVP9(payload, info)
 	case H264:
-		ok = ParseDependency(dependencyDescriptor, nil, info) || parseH264(payload, info)
+		ok = ParseDependency(dependencyDescriptor, s, info) || parseH264(payload, info)
 	case AV1:
-		ok = ParseDependency(dependencyDescriptor, nil, info)
+		ok = ParseDependency(dependencyDescriptor, s, info)
 	}
 	if !ok {
 		*info = Info{}

@@ -1,10 +1,13 @@
 package codec
 
+import "math/bits"
+
 // Limits of a dependency descriptor.
 const (
 	minDescriptor = 3
 	maxDescriptor = 255
 	maxTemplates  = 64
+	maxTargets    = 32
 	maxLayer      = 7 // of both kinds; more are malformed
 )
 
@@ -23,6 +26,28 @@ type Structure struct {
 	offset   uint8
 	spatial  [maxTemplates]uint8
 	temporal [maxTemplates]uint8
+	needed   [maxTemplates]uint32 // the decode targets that need the frames, one bit each
+	layers   [maxTargets]uint64   // what each decode target consists of: its layerBit
+	all      uint64               // of all targets
+}
+
+// layerBit is the bit of [Info.NeededBy] for who decodes up to these layers.
+func layerBit(spatial, temporal uint8) uint64 { return 1 << (8*(spatial&maxLayer) + temporal&maxLayer) }
+
+// neededBy translates decode targets into layers.
+func (s *Structure) neededBy(targets uint32) (layers uint64) {
+	for ; targets != 0; targets &= targets - 1 {
+		layers |= s.layers[bits.TrailingZeros32(targets)]
+	}
+	return layers
+}
+
+// Needed reports whether who decodes up to the given layers needs the frame, by
+// the decode target indications of its dependency descriptor; known is false when
+// these say nothing about such a decoder.
+func (info *Info) Needed(spatial, temporal uint8) (needed, known bool) {
+	bit := layerBit(spatial, temporal)
+	return info.NeededBy&bit != 0, info.Targets&bit != 0
 }
 
 // Layers returns the layers of the frames of a template; false when the structure
@@ -44,6 +69,8 @@ func (info *Info) Resolve(s *Structure) bool {
 	spatial, temporal, ok := s.Layers(info.Template)
 	if ok {
 		info.SpatialLayer, info.TemporalLayer, info.HasLayers = spatial, temporal, true
+		info.NeededBy = s.neededBy(s.needed[(info.Template-s.offset)&(maxTemplates-1)])
+		info.Targets = s.all
 	}
 	return ok
 }
@@ -69,14 +96,15 @@ func ParseDependency(b []byte, s *Structure, info *Info) bool {
 	found.Template = uint8(r.read(6))
 	found.FrameNumber = uint16(r.read(16))
 	var attached Structure
-	targets := 0
+	targets, custom := 0, false
 	if s != nil {
 		targets = int(s.Targets)
 	}
 	if len(b) > minDescriptor {
 		found.HasStructure = r.flag()
 		active := r.flag()
-		r.read(3)
+		custom = r.flag()
+		r.read(2)
 		if found.HasStructure {
 			if !attached.read(&r) {
 				return false
@@ -92,7 +120,7 @@ func ParseDependency(b []byte, s *Structure, info *Info) bool {
 	case r.over:
 		return false
 	case found.HasStructure:
-		if !found.Resolve(&attached) {
+		if !found.resolve(&attached, custom, &r) {
 			return false
 		}
 		found.KeyFrame = true
@@ -100,12 +128,38 @@ func ParseDependency(b []byte, s *Structure, info *Info) bool {
 			*s = attached
 		}
 	case s != nil:
-		if !found.Resolve(s) {
+		if !found.resolve(s, custom, &r) {
 			return false
 		}
 	}
 	*info = found
 	return true
+}
+
+// resolve is Resolve with the decode target indications of the descriptor itself,
+// which are next in r, if it has custom ones. Half of them count as none.
+func (info *Info) resolve(s *Structure, custom bool, r *bitReader) bool {
+	if !info.Resolve(s) {
+		return false
+	}
+	if custom {
+		if needed := r.indications(s.Targets); !r.over {
+			info.NeededBy = s.neededBy(needed)
+		}
+	}
+	return true
+}
+
+// indications reads the decode target indications of one frame and returns the
+// targets that need it. Each is of two bits, and 0 for a frame that is no part of
+// the target.
+func (r *bitReader) indications(targets uint8) (needed uint32) {
+	for target := range targets {
+		if r.read(2) != 0 {
+			needed |= 1 << target
+		}
+	}
+	return needed
 }
 
 // read reads a template dependency structure.
@@ -115,10 +169,10 @@ func (s *Structure) read(r *bitReader) bool {
 	if !s.readLayers(r) {
 		return false
 	}
-	// Decode target indications: two bits for each template and target.
-	for range int(s.Templates) * int(s.Targets) {
-		r.read(2)
+	for i := range s.Templates {
+		s.needed[i] = r.indications(s.Targets)
 	}
+	s.readTargets()
 	// Frame differences: any number for each template.
 	for range s.Templates {
 		for r.flag() {
@@ -140,6 +194,21 @@ func (s *Structure) read(r *bitReader) bool {
 		}
 	}
 	return !r.over
+}
+
+// readTargets finds out which layers each decode target reaches: the highest of
+// the templates that it needs.
+func (s *Structure) readTargets() {
+	for target := range s.Targets {
+		var spatial, temporal uint8
+		for i := range s.Templates {
+			if s.needed[i]>>target&1 != 0 {
+				spatial, temporal = max(spatial, s.spatial[i]), max(temporal, s.temporal[i])
+			}
+		}
+		s.layers[target] = layerBit(spatial, temporal)
+		s.all |= s.layers[target]
+	}
 }
 
 // readLayers reads the layers of all templates: each is of the layer of the one

@@ -20,8 +20,10 @@ func TestDependency(t *testing.T) {
 	assert.Zero(t, info)
 
 	require.True(t, ParseDependency(unhex(t, structureL2T2), &s, &info))
+	all := layerBit(0, 0) | layerBit(0, 1) | layerBit(1, 0) | layerBit(1, 1)
 	want := Info{
 		KeyFrame: true, HasStructure: true, HasDependency: true, HasLayers: true, StartOfFrame: true, EndOfFrame: true,
+		Targets: all, NeededBy: all,
 	}
 	assert.Empty(t, cmp.Diff(want, info))
 	assert.Equal(t, []uint8{4, 4, 0, 1, 1}, []uint8{s.Templates, s.Targets, s.Chains, s.MaxSpatialLayer, s.MaxTemporalLayer})
@@ -31,13 +33,18 @@ func TestDependency(t *testing.T) {
 		in                string
 		frame             uint16
 		spatial, temporal uint8
+		neededBy          uint64
 	}{
-		{"c20001", 1, 1, 0}, {"c10002", 2, 0, 1}, {"c30003", 3, 1, 1}, {"c00004", 4, 0, 0},
+		{"c20001", 1, 1, 0, layerBit(1, 0) | layerBit(1, 1)},
+		{"c10002", 2, 0, 1, layerBit(0, 1) | layerBit(1, 1)},
+		{"c30003", 3, 1, 1, layerBit(1, 1)},
+		{"c00004", 4, 0, 0, all},
 	} {
 		require.True(t, ParseDependency(unhex(t, c.in), &s, &info), c.in)
 		assert.Empty(t, cmp.Diff(Info{
 			HasDependency: true, HasLayers: true, StartOfFrame: true, EndOfFrame: true, SpatialLayer: c.spatial,
 			TemporalLayer: c.temporal, Template: uint8(2*c.spatial + c.temporal), FrameNumber: c.frame,
+			NeededBy: c.neededBy, Targets: all,
 		}, info), c.in)
 	}
 	before, info2 := s, info

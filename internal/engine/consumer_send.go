@@ -180,7 +180,14 @@ func (c *consumer) resend(seq uint16, i rtx.Item) bool {
 // Producer received.
 func (c *consumer) traceResent(s *producerStream, pkt, sent rtp.Packet) {
 	var info codec.Info
+	var templates codec.Structure // describe keeps those that it sees
+	if s.templates != nil {
+		templates = *s.templates
+	}
 	s.describe(pkt, &info)
+	if s.templates != nil {
+		*s.templates = templates
+	}
 	if name, on := c.trace.packets(info.KeyFrame); on {
 		c.m.trace(c.id, TraceEvent{
 			Type: name, Direction: "out", IsRTX: c.rtxSSRC != 0, Packet: dumpPacket(sent, &ourIDs, &info),

@@ -22,9 +22,11 @@ type producerStream struct {
 	rtxPT uint8
 	index int // of its encoding
 	codec codec.Kind
-	recv  *stream.Recv
-	timer timer.Timer
-	store *rtx.Store // what Consumers may ask for again; nil before one might
+	// templates is what dependency descriptors refer to; nil before the first.
+	templates *codec.Structure
+	recv      *stream.Recv
+	timer     timer.Timer
+	store     *rtx.Store // what Consumers may ask for again; nil before one might
 }
 
 // maxStreams bounds the streams of a Producer, whose packets Consumers refer
@@ -133,7 +135,10 @@ func (s *producerStream) describe(pkt rtp.Packet, info *codec.Info) rtp.Packet {
 	if id := s.p.ids.dependency; id != 0 && s.p.kind == Video {
 		dependency = pkt.Extension(id)
 	}
-	codec.Parse(s.codec, pkt.Payload(), dependency, info)
+	if len(dependency) > 0 && s.templates == nil {
+		s.templates = new(codec.Structure)
+	}
+	codec.ParseStream(s.codec, pkt.Payload(), dependency, s.templates, info)
 	return pkt
 }
 

@@ -124,6 +124,11 @@ type Dependency struct {
 	Frame                       uint16
 	Structure                   bool // carries the template structure
 	Spatial, Temporal           int
+	// KeyOnly: spatial layers refer to each other at key frames only. Of each
+	// layer there are two templates then: 2n for what all higher spatial layers
+	// need and 2n+1 for what only their own does; Template chooses.
+	KeyOnly  bool
+	Template int
 }
 
 // Value returns the value of the extension in memory of its own.
@@ -133,7 +138,11 @@ func (d Dependency) Value() []byte {
 	var w bitWriter
 	w.flag(d.Start)
 	w.flag(d.End)
-	w.write(uint32(d.SpatialLayer*temporal+d.TemporalLayer), 6)
+	template := d.SpatialLayer*temporal + d.TemporalLayer
+	if d.KeyOnly {
+		template = d.Template
+	}
+	w.write(uint32(template), 6)
 	w.write(uint32(d.Frame), 16)
 	if !d.Structure {
 		return w.b
@@ -141,24 +150,32 @@ func (d Dependency) Value() []byte {
 	w.write(0b10000, 5) // structure; no active targets, nothing custom
 	w.write(0, 6)       // first template
 	w.write(uint32(n-1), 5)
-	for i := 1; i < n; i++ {
-		if i%temporal == 0 {
+	each := 1 // templates of a layer
+	if d.KeyOnly {
+		each = 2
+	}
+	for i := 1; i < each*n; i++ {
+		if i%each != 0 {
+			w.write(0, 2) // same layer
+		} else if i/each%temporal == 0 {
 			w.write(2, 2) // next spatial layer
 		} else {
 			w.write(1, 2) // next temporal layer
 		}
 	}
 	w.write(3, 2)
-	for i := range n {
+	for template := range each * n {
+		i := template / each
 		for target := range n {
-			if i/temporal <= target/temporal && i%temporal <= target%temporal {
+			own := template%each == 1
+			if i%temporal <= target%temporal && (i/temporal == target/temporal || i/temporal < target/temporal && !own) {
 				w.write(2, 2) // needed, and one may switch to it
 			} else {
 				w.write(0, 2)
 			}
 		}
 	}
-	for range n {
+	for range each * n {
 		w.flag(false) // no frame differences
 	}
 	for v := n + 1; v > 1; v >>= 1 {
