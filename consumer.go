@@ -20,6 +20,9 @@ type ConsumerOptions struct {
 	EnableRTX *bool
 	// IgnoreDTX drops the packets with which Opus fills silence.
 	IgnoreDTX bool
+	// Pipe forwards all streams of the Producer as they are, as a PipeTransport
+	// does. The Consumer has no MID then.
+	Pipe bool
 	// AppData is kept as it is.
 	AppData any
 }
@@ -51,10 +54,12 @@ func (o *ConsumerOptions) enableRTX(kind MediaKind) bool {
 // ConsumerType tells how a Consumer treats the streams of its Producer.
 type ConsumerType string
 
-// The types of Consumers.
+// The types of a [Consumer].
 const (
-	ConsumerTypeSimple ConsumerType = "simple" // forwards one stream as it is
-	ConsumerTypePipe   ConsumerType = "pipe"   // forwards all streams as they are
+	ConsumerTypeSimple    ConsumerType = "simple"    // forwards one stream as it is
+	ConsumerTypeSimulcast ConsumerType = "simulcast" // forwards one of several streams at a time
+	ConsumerTypeSVC       ConsumerType = "svc"       // forwards some layers of a stream
+	ConsumerTypePipe      ConsumerType = "pipe"      // forwards all streams as they are
 )
 
 // ConsumerScore is the quality of what a Consumer sends, 0 to 10 each.
@@ -97,8 +102,8 @@ type Consumer interface {
 	// Errors: [ErrInvalidArgument] for another type, [ErrClosed].
 	EnableTraceEvent(ctx context.Context, types ...TraceEventType) error
 
-	// Stats returns the record of the stream sent and then, once packets
-	// flow, that of the Producer's stream behind it.
+	// Stats returns the record of the stream sent, of each one for a pipe, and
+	// then, once packets flow, that of the Producer's stream behind it.
 	Stats(ctx context.Context) ([]RTPStreamStats, error)
 	// Dump returns the state of the Consumer.
 	Dump(ctx context.Context) (ConsumerDump, error)
@@ -146,5 +151,6 @@ type ConsumerDump struct {
 	Paused                     bool                    `json:"paused"`
 	ProducerPaused             bool                    `json:"producerPaused"`
 	Priority                   int                     `json:"priority"`
-	RTPStream                  *RTPStreamDump          `json:"rtpStream,omitempty"`
+	RTPStream                  *RTPStreamDump          `json:"rtpStream,omitempty"`  // but for pipes
+	RTPStreams                 []RTPStreamDump         `json:"rtpStreams,omitempty"` // of pipes
 }

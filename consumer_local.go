@@ -13,8 +13,8 @@ type consumer struct {
 	// Constant after the constructor.
 	t             *transport
 	p             *producer
+	typ           ConsumerType
 	rtpParameters RTPParameters
-	pipe          bool
 
 	events   ConsumerEvents
 	observer ConsumerObserver
@@ -29,25 +29,21 @@ type consumer struct {
 
 var _ Consumer = (*consumer)(nil)
 
+// initLocked takes over what the engine says, before anybody knows c.
 func (c *consumer) initLocked(r *engine.ConsumeResult) {
+	c.typ = ConsumerType(r.Type.String())
 	c.paused, c.producerPaused = r.Paused, r.ProducerPaused
-	if c.score = consumerScore(r.Score); c.pipe { // and so it stays
+	if c.score = consumerScore(r.Score); c.t.typ == TransportTypePipe { // and so it stays
 		c.score = ConsumerScore{Score: 10, ProducerScore: 10, ProducerScores: []int{}}
 	}
 }
 
 func (c *consumer) ProducerID() string           { return c.p.id }
 func (c *consumer) Kind() MediaKind              { return c.p.mediaKind }
+func (c *consumer) Type() ConsumerType           { return c.typ }
 func (c *consumer) RTPParameters() RTPParameters { return c.rtpParameters.clone() }
 func (c *consumer) Events() *ConsumerEvents      { return &c.events }
 func (c *consumer) Observer() *ConsumerObserver  { return &c.observer }
-
-func (c *consumer) Type() ConsumerType {
-	if c.pipe {
-		return ConsumerTypePipe
-	}
-	return ConsumerTypeSimple
-}
 
 func (c *consumer) Paused() bool {
 	c.w.mu.Lock()

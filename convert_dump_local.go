@@ -177,7 +177,10 @@ func producerStats(s *engine.ProducerStats) []RTPStreamStats {
 }
 
 func consumerStats(s *engine.ConsumerStats) []RTPStreamStats {
-	out := []RTPStreamStats{rtpStreamStats(OutboundRTP, s.Timestamp, &s.Sent.Stats)}
+	out := make([]RTPStreamStats, 0, len(s.Sent)+1)
+	for i := range s.Sent {
+		out = append(out, rtpStreamStats(OutboundRTP, s.Timestamp, &s.Sent[i].Stats))
+	}
 	if s.Received != nil {
 		out = append(out, inboundStats(s.Timestamp, s.Received))
 	}
@@ -232,7 +235,7 @@ func producerDump(d *engine.ProducerDump) ProducerDump {
 	out := ProducerDump{
 		ID:              d.ID,
 		Kind:            mediaKindOf(d.Kind == engine.Video),
-		Type:            ProducerTypeSimple,
+		Type:            ProducerType(d.Type.String()),
 		RTPParameters:   rtpParametersDump(&d.RTPParameters),
 		RTPMapping:      rtpMappingDump(&d.RTPMapping),
 		TraceEventTypes: traceTypes(d.TraceEventTypes),
@@ -266,15 +269,21 @@ func consumerDump(d *engine.ConsumerDump) ConsumerDump {
 		ID:                         d.ID,
 		ProducerID:                 d.ProducerID,
 		Kind:                       mediaKindOf(d.Kind == engine.Video),
-		Type:                       ConsumerTypeSimple,
+		Type:                       ConsumerType(d.Type.String()),
 		RTPParameters:              rtpParametersDump(&d.RTPParameters),
 		ConsumableRTPEncodings:     encodingsDump(d.ConsumableEncodings),
 		SupportedCodecPayloadTypes: make([]int, len(d.SupportedPayloadTypes)),
 		TraceEventTypes:            traceTypes(d.TraceEventTypes),
 		Paused:                     d.Paused,
 		ProducerPaused:             d.ProducerPaused,
-		Priority:                   1,
-		RTPStream:                  new(rtpStreamDump(&d.Stream)),
+		Priority:                   int(d.Priority),
+	}
+	if d.Type != engine.PipeType {
+		out.RTPStream = new(rtpStreamDump(&d.Streams[0]))
+	} else {
+		for i := range d.Streams {
+			out.RTPStreams = append(out.RTPStreams, rtpStreamDump(&d.Streams[i]))
+		}
 	}
 	for i, pt := range d.SupportedPayloadTypes {
 		out.SupportedCodecPayloadTypes[i] = int(pt)

@@ -57,8 +57,8 @@ func TestCallErrors(t *testing.T) {
 	foreign := struct{ WebRTCServer }{server}
 	two := audioOptions(5)
 	two.RTPParameters.Encodings = append(two.RTPParameters.Encodings, RTPEncodingParameters{SSRC: 6})
-	svc := videoOptions(7)
-	svc.RTPParameters.Encodings[0].ScalabilityMode = "L3T3"
+	layers := audioOptions(7)
+	layers.RTPParameters.Encodings[0].ScalabilityMode = "L3T3"
 	caps := r.RTPCapabilities()
 	webOn := func(s WebRTCServer) func() error {
 		return func() error {
@@ -116,8 +116,8 @@ func TestCallErrors(t *testing.T) {
 		{"unconnectable", func() error { return plain.Connect(ctx, PlainTransportConnectOptions{}) }, ErrInvalidArgument},
 		{"bitrate of a direct transport", func() error { return d.SetMaxIncomingBitrate(ctx, 1) }, errors.ErrUnsupported},
 		{"kind", produce(d, ProducerOptions{Kind: "x"}), ErrInvalidArgument},
-		{"several encodings", produce(d, two), errors.ErrUnsupported},
-		{"spatial layers", produce(d, svc), errors.ErrUnsupported},
+		{"simulcast of Opus", produce(d, two), ErrInvalidArgument},
+		{"layers of Opus", produce(d, layers), ErrInvalidArgument},
 		{"SSRC in use", produce(d, audioOptions(1)), ErrInvalidState},
 		{"id in use", produce(d, withID(audioOptions(9), p.ID())), ErrInvalidState},
 		{"id in use elsewhere", produce(plain, withID(audioOptions(9), p.ID())), ErrInvalidState},
@@ -173,7 +173,7 @@ func TestCNAMEOfRefused(t *testing.T) {
 		o.RTPParameters.RTCP.CNAME = cname
 		return o
 	}
-	simulcast := videoOptions(0)
+	simulcast := audioOptions(0)
 	simulcast.RTPParameters.Encodings = []RTPEncodingParameters{{RID: "a"}, {RID: "b"}}
 	unknown := audioOptions(3)
 	unknown.RTPParameters.Codecs[0].MIMEType = "audio/PCMU"
@@ -184,7 +184,7 @@ func TestCNAMEOfRefused(t *testing.T) {
 		o     ProducerOptions
 		class error
 	}{
-		"by the engine":      {t.Context(), simulcast, errors.ErrUnsupported},
+		"by the engine":      {t.Context(), simulcast, ErrInvalidArgument},
 		"by the negotiation": {t.Context(), unknown, errors.ErrUnsupported},
 		"by its context":     {cancelled, audioOptions(3), context.Canceled},
 	} {
@@ -207,7 +207,7 @@ func TestCNAMEOfRefused(t *testing.T) {
 	for i := range names {
 		wg.Go(func() {
 			_, err := d.Produce(t.Context(), given(simulcast, "refused"))
-			assert.ErrorIs(t, err, errors.ErrUnsupported)
+			assert.ErrorIs(t, err, ErrInvalidArgument)
 			p, err := d.Produce(t.Context(), given(audioOptions(uint32(10+i)), "name"+string(rune('0'+i))))
 			if assert.NoError(t, err) {
 				names[i] = p.RTPParameters().RTCP.CNAME

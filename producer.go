@@ -44,8 +44,12 @@ func (o *ProducerOptions) validate() error {
 // ProducerType tells how many streams and layers a Producer has.
 type ProducerType string
 
-// ProducerTypeSimple is one stream without layers.
-const ProducerTypeSimple ProducerType = "simple"
+// The types of a [Producer].
+const (
+	ProducerTypeSimple    ProducerType = "simple"    // one stream without layers
+	ProducerTypeSimulcast ProducerType = "simulcast" // several streams of one source
+	ProducerTypeSVC       ProducerType = "svc"       // one stream with spatial or temporal layers
+)
 
 // ProducerScore is the quality of one received RTP stream.
 type ProducerScore struct {

@@ -15,6 +15,7 @@ type producer struct {
 	// Constant after newProducer.
 	t             *transport
 	mediaKind     MediaKind
+	typ           ProducerType
 	rtpParameters RTPParameters
 	mapping       RTPMapping
 	consumable    RTPParameters // what Consumers negotiate from
@@ -33,7 +34,7 @@ type producer struct {
 var _ Producer = (*producer)(nil)
 
 func (p *producer) Kind() MediaKind              { return p.mediaKind }
-func (p *producer) Type() ProducerType           { return ProducerTypeSimple }
+func (p *producer) Type() ProducerType           { return p.typ }
 func (p *producer) RTPParameters() RTPParameters { return p.rtpParameters.clone() }
 func (p *producer) Events() *ProducerEvents      { return &p.events }
 func (p *producer) Observer() *ProducerObserver  { return &p.observer }

@@ -118,9 +118,8 @@ type Transport interface {
 	Type() TransportType
 
 	// Produce makes the Transport receive media. Errors: [ErrInvalidArgument];
-	// [errors.ErrUnsupported] for a codec that the Router lacks, and for now for
-	// more than one encoding or layer; [ErrInvalidState] for an id,
-	// SSRC, MID or RID that is in use; [ErrClosed].
+	// [errors.ErrUnsupported] for a codec that the Router lacks; [ErrInvalidState]
+	// for an id, SSRC, MID or RID that is in use; [ErrClosed].
 	Produce(ctx context.Context, o ProducerOptions) (Producer, error)
 	// Consume makes the Transport send the media of a Producer of its Router.
 	// Errors: [ErrInvalidArgument]; [ErrNotFound] for an unknown Producer;

@@ -89,13 +89,14 @@ func (t *transport) produce(ctx context.Context, o *ProducerOptions, cname strin
 		KeyFrameRequestDelay: o.KeyFrameRequestDelay,
 		AddPacketID:          o.EnableMediasoupPacketIDHeaderExtension,
 	}
-	_, notes, err := askNotes(ctx, &t.object, func(m *engine.Machine) (struct{}, error) {
-		return struct{}{}, m.Produce(t.id, e)
+	typ, notes, err := askNotes(ctx, &t.object, func(m *engine.Machine) (engine.ProducerType, error) {
+		return m.Produce(t.id, e)
 	})
 	if err != nil {
 		w.drop(p)
 		return nil, err
 	}
+	p.typ = ProducerType(typ.String())
 	w.mu.Lock()
 	if err := t.openError(); err != nil { // and the producer with it, in the engine
 		w.mu.Unlock()
@@ -182,17 +183,21 @@ func (t *transport) Consume(ctx context.Context, o ConsumerOptions) (Consumer, e
 	params, err := ConsumerRTPParameters(ConsumerRTPParametersOptions{
 		ConsumableRTPParameters: p.consumable,
 		RemoteRTPCapabilities:   caps,
+		Pipe:                    o.Pipe,
 		EnableRTX:               o.enableRTX(p.mediaKind),
 	})
 	if err != nil {
 		return nil, t.fail(op, err)
 	}
-	params.MID = cmp.Or(o.MID, t.autoMID(o.MID == ""))
+	if !o.Pipe {
+		params.MID = cmp.Or(o.MID, t.autoMID(o.MID == ""))
+	}
 	c := &consumer{t: t, p: p, rtpParameters: params}
 	c.init(t.w, "Consumer", newID(), o.AppData)
 	return t.addConsumer(ctx, c, engine.ConsumeOptions{
 		Paused:    o.Paused,
 		IgnoreDTX: o.IgnoreDTX,
+		Pipe:      o.Pipe,
 	})
 }
 

@@ -93,11 +93,11 @@ func (t *pipeTransport) Consume(ctx context.Context, o ConsumerOptions) (Consume
 		return nil, t.failArgument(op, unknownProducer(o.ProducerID))
 	}
 	c := &consumer{
-		t: &t.transport, p: p, pipe: true,
+		t: &t.transport, p: p,
 		rtpParameters: PipeConsumerRTPParameters(p.consumable, t.options.EnableRTX),
 	}
 	c.init(t.w, "Consumer", newID(), o.AppData)
-	return t.addConsumer(ctx, c, engine.ConsumeOptions{})
+	return t.addConsumer(ctx, c, engine.ConsumeOptions{Pipe: true})
 }
 
 // connected takes over what connecting has changed.

@@ -62,11 +62,11 @@ func TestAbuseCompoundOverTCP(t *testing.T) {
 			}
 			r.turn(time.Second)
 			conn.frames = nil
-			last := c.seq.MaxOutput()
+			last := c.main.seq.MaxOutput()
 			// Too far apart for one item.
 			lost := []uint16{last - 54, last - 36, last - 18, last}
 			from := netip.AddrPortFrom(netip.MustParseAddr("10.0.1.1"), 2000)
-			r.deliver(r.consumed[0], from, r.ctx[0], rtcp.AppendNACK(r.scratch[:0], 1, c.ssrc, lost), true)
+			r.deliver(r.consumed[0], from, r.ctx[0], rtcp.AppendNACK(r.scratch[:0], 1, c.main.ssrc, lost), true)
 			require.Equal(t, len(lost), len(conn.frames), "retransmissions")
 		})
 	}
@@ -87,19 +87,19 @@ func TestAbuseNACKAmplification(t *testing.T) {
 			media += (r.d.sent - before) / 2
 		}
 		lsr := rtcp.CompactNTP(r.m.ntp()) - 2
-		r.deliver(r.consumed[0], from, r.ctx[0], rtcp.AppendReceiverReport(r.scratch[:0], 1, []rtcp.ReportBlock{{SSRC: c.ssrc, LSR: lsr, DLSR: 1}}), true)
-		last := c.seq.MaxOutput()
+		r.deliver(r.consumed[0], from, r.ctx[0], rtcp.AppendReceiverReport(r.scratch[:0], 1, []rtcp.ReportBlock{{SSRC: c.main.ssrc, LSR: lsr, DLSR: 1}}), true)
+		last := c.main.seq.MaxOutput()
 		lost := make([]uint16, 0, 1000)
 		for i := range cap(lost) {
 			lost = append(lost, last-uint16(i))
 		}
 		before := r.d.sent
-		r.deliver(r.consumed[0], from, r.ctx[0], rtcp.AppendNACK(r.scratch[:0], 1, c.ssrc, lost), true)
+		r.deliver(r.consumed[0], from, r.ctx[0], rtcp.AppendNACK(r.scratch[:0], 1, c.main.ssrc, lost), true)
 		answers += r.d.sent - before
 		r.turn(time.Millisecond)
 	}
-	require.Less(t, c.send.RTT(), time.Millisecond)
-	require.Positive(t, c.send.RTT())
+	require.Less(t, c.main.send.RTT(), time.Millisecond)
+	require.Positive(t, c.main.send.RTT())
 	require.LessOrEqual(t, answers, resendPerPacket*media+maxResends, "retransmissions of %d packets", media)
 	require.Greater(t, answers, media)
 }
@@ -212,7 +212,7 @@ func TestAbuseMedia(t *testing.T) {
 			r.try(r.in, r.from, r.tx, b, false)
 			if i%3 == 0 {
 				who := rng.IntN(4)
-				b := hostileRTCP(rng, r.scratch[:0], r.m.consumers["cA"].seq.MaxOutput())
+				b := hostileRTCP(rng, r.scratch[:0], r.m.consumers["cA"].main.seq.MaxOutput())
 				if who == 3 {
 					r.try(r.in, r.from, r.tx, b, true)
 				} else {

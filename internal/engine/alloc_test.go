@@ -121,7 +121,7 @@ func newRig(t testing.TB, consumers int, suite srtp.Suite) *rig {
 	}
 	r.in, r.tx = connect("in", r.from)
 	params := vp8Params(rigSSRC, rigRTX, "")
-	must(m.Produce("in", ProduceOptions{ID: "p", Kind: Video, RTPParameters: params, RTPMapping: identity(params, 7)}))
+	must(produceOn(m, "in", ProduceOptions{ID: "p", Kind: Video, RTPParameters: params, RTPMapping: identity(params, 7)}))
 	for i := range consumers {
 		id := string(rune('A' + i))
 		s, tx := connect("out"+id, netip.AddrPortFrom(netip.MustParseAddr("10.0.1.1"), uint16(2000+i)))
@@ -232,7 +232,7 @@ func TestNoAllocations(t *testing.T) {
 			control("NACK in, RTX out", func(b []byte) []byte {
 				r.turn(150 * time.Millisecond)
 				r.send(false)
-				lost[0] = r.m.consumers["cA"].seq.MaxOutput()
+				lost[0] = r.m.consumers["cA"].main.seq.MaxOutput()
 				return rtcp.AppendNACK(b, 1, 3000, lost)
 			})
 			require.Greater(t, r.m.transports["outA"].sentRTX.Bytes(), before, "nothing was retransmitted")

@@ -4,42 +4,31 @@ import (
 	"slices"
 
 	"github.com/mafalda-sfu/mafalda/internal/codec"
-	"github.com/mafalda-sfu/mafalda/internal/rtx"
-	"github.com/mafalda-sfu/mafalda/internal/seqmap"
 	"github.com/mafalda-sfu/mafalda/internal/stream"
 )
 
-// A consumer sends the stream of a Producer to the peer of its transport.
+// A consumer sends the streams of a Producer to the peer of its transport.
 // Fields that each packet touches come first.
 type consumer struct {
 	m        *Machine
 	t        *transport
 	producer *producer
 
+	typ      ProducerType
 	active   bool // may send: nothing is paused, the transport is connected
-	wantKey  bool // the next packet must begin a key frame
-	sync     bool // the next packet continues the numbering
 	keyCodec bool // the codec has key frames that we recognise
 	noDTX    bool
 	pts      [2]uint64 // bit set of the payload types that may be sent
-	ssrc     uint32
 	mid      string
-	seq      seqmap.Map[uint16]
-	source   *producerStream // whose packets were forwarded last
-	send     *stream.Send
-	rtxSSRC  uint32
-	rtxPT    uint8
 	trace    traceSet
-	resendIt func(seq uint16, i rtx.Item) bool // c.resend, made once
-	resends  int                               // how many packets may be sent again
-
-	// waiting holds packets that came before the key frame they belong to.
-	waiting []*packet
+	main     outbound    // the only stream, but for pipes
+	outs     []*outbound // all of them, main first
 
 	id               string
 	kind             Kind
 	params           RTPParameters
 	consumable       []Encoding
+	priority         uint8
 	paused           bool
 	producerIsPaused bool
 	silent           bool // closes without telling of its Producer
@@ -55,17 +44,21 @@ type ConsumeOptions struct {
 	ConsumableEncodings []Encoding
 	Paused              bool
 	IgnoreDTX           bool
+	// Pipe sends all streams as they are. RTPParameters have as many encodings
+	// as ConsumableEncodings then.
+	Pipe bool
 }
 
 // ConsumeResult is how a new Consumer begins.
 type ConsumeResult struct {
+	Type                   ProducerType
 	Paused, ProducerPaused bool
 	Score                  ConsumerScore
 }
 
 // Consume makes a Consumer on a transport. Errors: ErrInvalidArgument,
 // ErrNotFound, ErrInvalidState when an id or SSRC is in use, and
-// [errors.ErrUnsupported] for several encodings.
+// [errors.ErrUnsupported] for several encodings without Pipe.
 func (m *Machine) Consume(transportID string, o ConsumeOptions) (ConsumeResult, error) {
 	var none ConsumeResult
 	t := m.transports[transportID]
@@ -80,89 +73,109 @@ func (m *Machine) Consume(transportID string, o ConsumeOptions) (ConsumeResult, 
 		return none, notFound("Producer", o.ProducerID)
 	}
 	params := o.RTPParameters.clone()
-	if err := checkConsumer(&params, o.ConsumableEncodings); err != nil {
+	typ, err := checkConsumer(&params, &o)
+	if err != nil {
 		return none, err
 	}
-	e := params.Encodings[0]
-	for _, ssrc := range []uint32{e.SSRC, e.RTXSSRC} {
-		if ssrc != 0 && (t.bySSRC[ssrc] != nil || t.byRTXSSRC[ssrc] != nil) {
-			return none, invalidState("ssrc %d is in use", ssrc)
-		}
+	encodings := params.Encodings[:1]
+	if typ == PipeType {
+		encodings = params.Encodings
 	}
-	media := params.codec(*e.CodecPayloadType)
+	if err := t.ssrcsUnused(encodings); err != nil {
+		return none, err
+	}
+	media := params.codec(*encodings[0].CodecPayloadType)
 	c := &consumer{
-		m: m, t: t, producer: p, id: o.ID, kind: p.kind, params: params,
+		m: m, t: t, producer: p, id: o.ID, kind: p.kind, typ: typ, params: params,
 		consumable: slices.Clone(o.ConsumableEncodings),
 		keyCodec:   codec.KindOf(media.MimeType).CanBeKeyFrame(),
-		noDTX:      o.IgnoreDTX,
-		ssrc:       e.SSRC, mid: params.MID,
-		paused: o.Paused, producerIsPaused: p.paused,
-		// Not near 65,535, where a lost first packet would leave the peer's
-		// SRTP rollover counter behind (media-plane §7.1).
-		seq: seqmap.New(16, uint16(1000+m.random.IntN(31768))),
+		noDTX:      o.IgnoreDTX && typ != PipeType,
+		mid:        params.MID,
+		priority:   1,
+		paused:     o.Paused, producerIsPaused: p.paused,
 	}
 	for i := range params.Codecs {
 		if k := &params.Codecs[i]; k.class() == mediaCodec {
 			c.pts[k.PayloadType>>6] |= 1 << (k.PayloadType & 63)
 		}
 	}
-	sp := streamParams(&params, 0, p.kind)
-	if sp.RTXSSRC != 0 {
-		c.rtxSSRC, c.rtxPT = sp.RTXSSRC, sp.RTXPayloadType
+	for i := range encodings {
+		out := &c.main
+		if i > 0 {
+			out = new(outbound)
+		}
+		out.init(c, i)
+		c.outs = append(c.outs, out)
 	}
-	c.send = stream.NewSend(m.now, sp, uint16(m.random.Uint32()))
-	c.resendIt, c.resends = c.resend, firstResends
 	m.consumers[c.id] = c
 	t.consumers = append(t.consumers, c)
-	t.bySSRC[c.ssrc] = c
-	if c.rtxSSRC != 0 {
-		t.byRTXSSRC[c.rtxSSRC] = c
-	}
 	p.consumers = append(p.consumers, c)
 	c.update()
-	return ConsumeResult{Paused: c.paused, ProducerPaused: c.producerIsPaused, Score: c.score()}, nil
+	return ConsumeResult{Type: c.typ, Paused: c.paused, ProducerPaused: c.producerIsPaused, Score: c.score()}, nil
 }
 
-// checkConsumer applies mediasoup's rules (media-plane §7.1).
-func checkConsumer(p *RTPParameters, consumable []Encoding) error {
+// ssrcsUnused checks that no Consumer of the transport sends these.
+func (t *transport) ssrcsUnused(encodings []Encoding) error {
+	own := map[uint32]bool{}
+	for _, e := range encodings {
+		for _, ssrc := range []uint32{e.SSRC, e.RTXSSRC} {
+			if ssrc != 0 && (t.bySSRC[ssrc] != nil || t.byRTXSSRC[ssrc] != nil || own[ssrc]) {
+				return invalidState("ssrc %d is in use", ssrc)
+			}
+			own[ssrc] = true
+		}
+	}
+	return nil
+}
+
+// checkConsumer applies mediasoup's rules and derives the type (media-plane
+// §7.1).
+func checkConsumer(p *RTPParameters, o *ConsumeOptions) (ProducerType, error) {
 	if err := p.validate(); err != nil {
-		return err
+		return 0, err
 	}
 	var ids extensionIDs
 	if err := ids.set(p.HeaderExtensions); err != nil {
-		return err
+		return 0, err
 	}
-	if len(consumable) == 0 {
-		return invalid("empty consumable encodings")
+	consumable := o.ConsumableEncodings
+	if len(consumable) == 0 || len(consumable) > maxStreams {
+		return 0, invalid("%d consumable encodings, 1 to %d are possible", len(consumable), maxStreams)
 	}
 	for _, e := range consumable {
 		if e.SSRC == 0 {
-			return invalid("consumable encoding without ssrc")
+			return 0, invalid("consumable encoding without ssrc")
 		}
 	}
 	for _, e := range p.Encodings {
 		if e.SSRC == 0 {
-			return invalid("encoding without ssrc")
+			return 0, invalid("encoding without ssrc")
 		}
 	}
 	if len(p.MID) > midRoom {
-		return invalid("mid %q is longer than %d bytes", p.MID, midRoom)
+		return 0, invalid("mid %q is longer than %d bytes", p.MID, midRoom)
 	}
-	if len(consumable) > 1 || len(p.Encodings) > 1 {
-		return unsupported("several encodings")
+	switch {
+	case o.Pipe:
+		if len(p.Encodings) != len(consumable) {
+			return 0, invalid("%d encodings of %d consumable ones", len(p.Encodings), len(consumable))
+		}
+		return PipeType, nil
+	case len(consumable) > 1:
+		return 0, unsupported("several encodings")
 	}
-	return nil
+	return SimpleType, nil
 }
 
 // streamParams describes the stream of one encoding.
 func streamParams(p *RTPParameters, index int, kind Kind) stream.Params {
 	e := &p.Encodings[index]
-	media := p.codec(*e.CodecPayloadType)
+	media, layers := p.codec(*e.CodecPayloadType), e.layers()
 	s := stream.Params{
 		EncodingIndex: index, SSRC: e.SSRC, PayloadType: media.PayloadType, MimeType: media.MimeType,
 		ClockRate: media.ClockRate, RID: e.RID, CNAME: p.CNAME,
 		UseNACK: media.feedback("nack", ""), UsePLI: media.feedback("nack", "pli"), UseFIR: media.feedback("ccm", "fir"),
-		SpatialLayers: 1, TemporalLayers: 1, Video: kind == Video,
+		SpatialLayers: uint8(layers.spatial), TemporalLayers: uint8(layers.temporal), Video: kind == Video,
 	}
 	if n, ok := media.number("useinbandfec"); ok && n == 1 {
 		s.UseInBandFEC = true
@@ -196,16 +209,9 @@ func (m *Machine) CloseConsumer(id string) error {
 func (c *consumer) close() {
 	c.closed = true
 	c.active = false
-	c.dropWaiting()
-	c.send.Pause() // gives up its memory
-	if c.t.tx != nil {
-		c.t.tx.Forget(c.ssrc)
-		if c.rtxSSRC != 0 {
-			c.t.tx.Forget(c.rtxSSRC)
-		}
+	for _, out := range c.outs {
+		out.close()
 	}
-	delete(c.t.bySSRC, c.ssrc)
-	delete(c.t.byRTXSSRC, c.rtxSSRC)
 	delete(c.m.consumers, c.id)
 	same := func(x *consumer) bool { return x == c }
 	c.producer.consumers = slices.DeleteFunc(c.producer.consumers, same)
@@ -222,13 +228,16 @@ func (c *consumer) update() {
 		c.m.fanOut() // what came before still goes
 	}
 	c.active = active
-	if active {
-		c.sync, c.wantKey = true, c.keyCodec
-		c.requestKeyFrame()
-		return
+	for _, out := range c.outs {
+		if active {
+			out.sync, out.wantKey = true, c.keyCodec
+		} else {
+			out.pause()
+		}
 	}
-	c.dropWaiting()
-	c.send.Pause()
+	if active {
+		c.requestKeyFrame()
+	}
 }
 
 func (c *consumer) transportConnected()    { c.update() }
@@ -280,9 +289,10 @@ func (m *Machine) RequestKeyFrame(id string) error {
 	return nil
 }
 
+// requestKeyFrame asks for a key frame of each stream that is forwarded.
 func (c *consumer) requestKeyFrame() {
-	if c.kind == Video {
-		c.producer.requestKeyFrame()
+	for _, s := range c.producer.streams {
+		s.requestKeyFrame()
 	}
 }
 

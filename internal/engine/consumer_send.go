@@ -8,6 +8,7 @@ import (
 	"github.com/mafalda-sfu/mafalda/internal/rtcp"
 	"github.com/mafalda-sfu/mafalda/internal/rtp"
 	"github.com/mafalda-sfu/mafalda/internal/rtx"
+	"github.com/mafalda-sfu/mafalda/internal/seqmap"
 	"github.com/mafalda-sfu/mafalda/internal/seqnum"
 	"github.com/mafalda-sfu/mafalda/internal/stream"
 )
@@ -24,94 +25,164 @@ const (
 	maxResends      = 2500 // saved up
 )
 
-// forward sends a packet of the Producer, or doesn't (media-plane §7.3, §7.5).
+// An outbound is one stream that a Consumer sends.
+type outbound struct {
+	c        *consumer
+	wantKey  bool // the next packet must begin a key frame
+	sync     bool // the next packet continues the numbering
+	rtxPT    uint8
+	ssrc     uint32
+	rtxSSRC  uint32 // 0: no RTX
+	encoding int    // of a pipe: index of the Producer's encoding
+	seq      seqmap.Map[uint16]
+	send     *stream.Send
+	resendIt func(seq uint16, i rtx.Item) bool // o.resend, made once
+	resends  int                               // how many packets may be sent again
+
+	// waiting holds packets that came before the key frame they belong to.
+	waiting []*packet
+}
+
+// init makes the stream of an encoding of c.
+func (o *outbound) init(c *consumer, index int) {
+	m := c.m
+	sp := streamParams(&c.params, index, c.kind)
+	o.c, o.ssrc, o.rtxSSRC, o.rtxPT = c, sp.SSRC, sp.RTXSSRC, sp.RTXPayloadType
+	o.encoding = c.producer.encodingOfMapped(c.consumable[index].SSRC, index)
+	// Not near 65,535, where a lost first packet would leave the peer's SRTP
+	// rollover counter behind (media-plane §7.1).
+	o.seq = seqmap.New(16, uint16(1000+m.random.IntN(31768)))
+	o.send = stream.NewSend(m.now, sp, uint16(m.random.Uint32()))
+	o.resendIt, o.resends = o.resend, firstResends
+	c.t.bySSRC[o.ssrc] = o
+	if o.rtxSSRC != 0 {
+		c.t.byRTXSSRC[o.rtxSSRC] = o
+	}
+}
+
+func (o *outbound) close() {
+	t := o.c.t
+	o.pause() // gives up its memory
+	if t.tx != nil {
+		t.tx.Forget(o.ssrc)
+		if o.rtxSSRC != 0 {
+			t.tx.Forget(o.rtxSSRC)
+		}
+	}
+	delete(t.bySSRC, o.ssrc)
+	delete(t.byRTXSSRC, o.rtxSSRC)
+}
+
+func (o *outbound) pause() {
+	o.dropWaiting()
+	o.send.Pause()
+}
+
+// forward sends a packet of the Producer, or doesn't (media-plane §7.3).
 func (c *consumer) forward(pk *packet) {
 	if !c.active {
 		return
 	}
-	seq := pk.pkt.SequenceNumber()
-	if pt := pk.out.pt; c.pts[pt>>6&1]&(1<<(pt&63)) == 0 {
-		c.seq.Drop(seq)
+	if c.typ != PipeType {
+		c.main.forward(pk)
 		return
 	}
-	if c.wantKey && !pk.info.KeyFrame {
-		c.wait(pk)
+	for _, out := range c.outs {
+		if out.encoding == pk.stream.index {
+			out.forward(pk)
+			return
+		}
+	}
+}
+
+// forward sends a packet of the stream as it is, from a key frame on
+// (media-plane §7.5).
+func (o *outbound) forward(pk *packet) {
+	c := o.c
+	seq := pk.pkt.SequenceNumber()
+	if pt := pk.out.pt; c.pts[pt>>6&1]&(1<<(pt&63)) == 0 {
+		o.seq.Drop(seq)
+		return
+	}
+	if o.wantKey && !pk.info.KeyFrame {
+		o.wait(pk)
 		return
 	}
 	if pk.out.payload() == 0 || c.noDTX && pk.info.DTX {
-		c.seq.Drop(seq)
+		o.seq.Drop(seq)
 		return
 	}
-	first := c.sync
+	first := o.sync
 	if first {
-		c.seq.Sync(seq - 1)
-		c.sync, c.wantKey = false, false
+		o.seq.Sync(seq - 1)
+		o.sync, o.wantKey = false, false
 	}
-	out, ok := c.seq.Input(seq)
+	out, ok := o.seq.Input(seq)
 	if !ok {
 		return
 	}
-	c.emit(pk, out)
-	if first && len(c.waiting) > 0 {
-		c.forwardWaiting(seq)
+	o.emit(pk, out)
+	if first && len(o.waiting) > 0 {
+		o.forwardWaiting(seq)
 	}
 }
 
 // wait keeps a packet that overtook the start of its key frame.
-func (c *consumer) wait(pk *packet) {
-	if len(c.waiting) == maxWaiting {
-		c.m.releasePacket(c.waiting[0])
-		c.waiting = slices.Delete(c.waiting, 0, 1)
+func (o *outbound) wait(pk *packet) {
+	if len(o.waiting) == maxWaiting {
+		o.c.m.releasePacket(o.waiting[0])
+		o.waiting = slices.Delete(o.waiting, 0, 1)
 	}
 	pk.holders++
 	seq := pk.pkt.SequenceNumber()
-	i := len(c.waiting)
-	for i > 0 && seqnum.Newer16(c.waiting[i-1].pkt.SequenceNumber(), seq) {
+	i := len(o.waiting)
+	for i > 0 && seqnum.Newer16(o.waiting[i-1].pkt.SequenceNumber(), seq) {
 		i--
 	}
-	c.waiting = slices.Insert(c.waiting, i, pk)
+	o.waiting = slices.Insert(o.waiting, i, pk)
 }
 
 // forwardWaiting sends what waited and comes after the key frame's start.
 // Unlike mediasoup it also does around the wrap of sequence numbers.
-func (c *consumer) forwardWaiting(key uint16) {
-	waiting := c.waiting
-	c.waiting = nil
+func (o *outbound) forwardWaiting(key uint16) {
+	waiting := o.waiting
+	o.waiting = nil
 	for _, pk := range waiting {
 		if seqnum.Newer16(pk.pkt.SequenceNumber(), key) {
-			c.forward(pk)
+			o.c.forward(pk)
 		}
-		c.m.releasePacket(pk)
+		o.c.m.releasePacket(pk)
 	}
 }
 
-func (c *consumer) dropWaiting() {
-	for _, pk := range c.waiting {
-		c.m.releasePacket(pk)
+func (o *outbound) dropWaiting() {
+	for _, pk := range o.waiting {
+		o.c.m.releasePacket(pk)
 	}
-	c.waiting = nil
+	o.waiting = nil
 }
 
 // emit sends one packet with its new sequence number.
-func (c *consumer) emit(pk *packet, seq uint16) {
-	o := &pk.out
+func (o *outbound) emit(pk *packet, seq uint16) {
+	c, p := o.c, &pk.out
 	h := rtp.Header{
-		Marker: pk.pkt.Marker(), PayloadType: o.pt, SequenceNumber: seq,
-		Timestamp: pk.pkt.Timestamp(), SSRC: c.ssrc,
+		Marker: pk.pkt.Marker(), PayloadType: p.pt, SequenceNumber: seq,
+		Timestamp: pk.pkt.Timestamp(), SSRC: o.ssrc,
 	}
-	size := o.size()
-	if !c.send.Accept(c.m.now, &stream.Outgoing{
-		Seq: seq, Size: size, PayloadSize: o.payload(),
-		Item: rtx.Item{Ingress: pk.pkt.SequenceNumber(), Timestamp: h.Timestamp, Marker: h.Marker},
+	size := p.size()
+	if !o.send.Accept(c.m.now, &stream.Outgoing{
+		Seq: seq, Size: size, PayloadSize: p.payload(),
+		Item: rtx.Item{
+			Stream: uint8(pk.stream.index), Ingress: pk.pkt.SequenceNumber(), Timestamp: h.Timestamp, Marker: h.Marker,
+		},
 	}) {
 		return
 	}
-	c.source = pk.stream
-	c.resends = min(c.resends+resendPerPacket, maxResends)
+	o.resends = min(o.resends+resendPerPacket, maxResends)
 	t := c.t
 	b := t.reserve(size)
-	n := o.header(b, h, c.mid)
-	n += copy(b[n:], o.body)
+	n := p.header(b, h, c.mid)
+	n += copy(b[n:], p.body)
 	if name, on := c.trace.packets(pk.info.KeyFrame); on {
 		c.m.trace(c.id, TraceEvent{
 			Type: name, Direction: "out", Packet: dumpPacket(rtp.Packet(b[:n]), &ourIDs, &pk.info),
@@ -131,9 +202,10 @@ func (c *consumer) commit(b []byte, n int) {
 }
 
 // resend sends a packet again, in the RTX stream if there is one (RFC 4588).
-func (c *consumer) resend(seq uint16, i rtx.Item) bool {
-	s, m := c.source, c.m
-	if s == nil || s.store == nil || c.resends == 0 {
+func (o *outbound) resend(seq uint16, i rtx.Item) bool {
+	c, m := o.c, o.c.m
+	s := c.producer.streamAt(int(i.Stream))
+	if s == nil || s.store == nil || o.resends == 0 {
 		return false
 	}
 	e, ok := s.store.Lookup(i.Ingress)
@@ -147,29 +219,29 @@ func (c *consumer) resend(seq uint16, i rtx.Item) bool {
 		return false
 	}
 	sendTime, packetID := readTrailer(slot, int(e.Start)+int(e.Len))
-	rtxOut := c.rtxSSRC != 0
+	rtxOut := o.rtxSSRC != 0
 	if rtxOut {
 		sendTime = rtp.AbsSendTime(m.now)
 	}
-	c.resends--
-	o := &m.again
-	o.mangle(pkt, c.kind, &c.producer.ids, mapped-1, sendTime, packetID)
-	h := rtp.Header{Marker: i.Marker, PayloadType: o.pt, SequenceNumber: seq, Timestamp: i.Timestamp, SSRC: c.ssrc}
-	body := o.body
+	o.resends--
+	p := &m.again
+	p.mangle(pkt, c.kind, &c.producer.ids, mapped-1, sendTime, packetID)
+	h := rtp.Header{Marker: i.Marker, PayloadType: p.pt, SequenceNumber: seq, Timestamp: i.Timestamp, SSRC: o.ssrc}
+	body := p.body
 	if rtxOut {
-		h.PayloadType, h.SSRC, h.SequenceNumber = c.rtxPT, c.rtxSSRC, c.send.NextRTXSeq()
-		body = body[:o.payload()]
-		o.first &^= 0x20 // padding is not repeated
+		h.PayloadType, h.SSRC, h.SequenceNumber = o.rtxPT, o.rtxSSRC, o.send.NextRTXSeq()
+		body = body[:p.payload()]
+		p.first &^= 0x20 // padding is not repeated
 	}
-	b := c.t.reserve(o.size() + 2)
-	n := o.header(b, h, c.mid)
+	b := c.t.reserve(p.size() + 2)
+	n := p.header(b, h, c.mid)
 	if rtxOut {
 		binary.BigEndian.PutUint16(b[n:], seq)
 		n += 2
 	}
 	n += copy(b[n:], body)
 	if c.trace.rtp || c.trace.keyFrame {
-		c.traceResent(s, pkt, rtp.Packet(b[:n]))
+		c.traceResent(s, pkt, rtp.Packet(b[:n]), rtxOut)
 	}
 	c.t.sentRTX.Update(m.now, n)
 	c.commit(b, n)
@@ -178,7 +250,7 @@ func (c *consumer) resend(seq uint16, i rtx.Item) bool {
 
 // traceResent tells of a packet that was sent again as sent; pkt is what the
 // Producer received.
-func (c *consumer) traceResent(s *producerStream, pkt, sent rtp.Packet) {
+func (c *consumer) traceResent(s *producerStream, pkt, sent rtp.Packet, rtxOut bool) {
 	var info codec.Info
 	var templates codec.Structure // describe keeps those that it sees
 	if s.templates != nil {
@@ -190,71 +262,92 @@ func (c *consumer) traceResent(s *producerStream, pkt, sent rtp.Packet) {
 	}
 	if name, on := c.trace.packets(info.KeyFrame); on {
 		c.m.trace(c.id, TraceEvent{
-			Type: name, Direction: "out", IsRTX: c.rtxSSRC != 0, Packet: dumpPacket(sent, &ourIDs, &info),
+			Type: name, Direction: "out", IsRTX: rtxOut, Packet: dumpPacket(sent, &ourIDs, &info),
 		})
 	}
 }
 
 // receiveNACK answers one item of a NACK.
-func (c *consumer) receiveNACK(pid, blp uint16) {
-	if c.active {
-		c.send.NACK(c.m.now, pid, blp, c.resendIt)
+func (o *outbound) receiveNACK(pid, blp uint16) {
+	if o.c.active {
+		o.send.NACK(o.c.m.now, pid, blp, o.resendIt)
 	}
 }
 
 // receiveKeyFrameRequest is a PLI or FIR of the peer.
-func (c *consumer) receiveKeyFrameRequest(fir bool) {
+func (o *outbound) receiveKeyFrameRequest(fir bool) {
+	c := o.c
 	name, on := "pli", c.trace.pli
 	if fir {
 		name, on = "fir", c.trace.fir
-		c.send.CountFIR()
+		o.send.CountFIR()
 	} else {
-		c.send.CountPLI()
+		o.send.CountPLI()
 	}
 	if on {
-		c.m.trace(c.id, TraceEvent{Type: name, Direction: "in", SSRC: c.ssrc})
+		c.m.trace(c.id, TraceEvent{Type: name, Direction: "in", SSRC: o.ssrc})
 	}
 	if c.active {
 		c.requestKeyFrame()
 	}
 }
 
-func (c *consumer) receiveReport(b rtcp.ReportBlock, ntpNow uint32) {
+func (o *outbound) receiveReport(b rtcp.ReportBlock, ntpNow uint32) {
 	sb := stream.ReportBlock(b)
-	c.send.ReceiverReport(c.m.now, ntpNow, &sb)
-	if c.send.ScoreChanged() {
-		c.notifyScore()
+	o.send.ReceiverReport(o.c.m.now, ntpNow, &sb)
+	if o.send.ScoreChanged() {
+		o.c.notifyScore()
 	}
 }
 
-// report adds the sender report, if there is one to give.
+// report adds the sender reports, if there are any to give.
 func (c *consumer) report(r *reports, ntp uint64) {
-	sr, ok := c.send.SenderReport(c.m.now)
-	if !ok {
-		return
+	for _, o := range c.outs {
+		sr, ok := o.send.SenderReport(c.m.now)
+		if !ok {
+			continue
+		}
+		r.senders = rtcp.AppendSenderReport(r.senders, rtcp.SenderReport{
+			SSRC: sr.SSRC, NTP: ntp, RTPTimestamp: sr.RTPTimestamp,
+			PacketCount: sr.PacketCount, OctetCount: sr.OctetCount,
+		})
+		r.cnames = append(r.cnames, rtcp.SDESChunk{SSRC: o.ssrc, CNAME: c.params.CNAME})
+		if last, delay, ok := o.send.DelaySinceReferenceTime(c.m.now); ok {
+			r.dlrr = append(r.dlrr, rtcp.DLRREntry{SSRC: o.ssrc, LRR: last, DLRR: delay})
+		}
 	}
-	r.senders = rtcp.AppendSenderReport(r.senders, rtcp.SenderReport{
-		SSRC: sr.SSRC, NTP: ntp, RTPTimestamp: sr.RTPTimestamp,
-		PacketCount: sr.PacketCount, OctetCount: sr.OctetCount,
-	})
-	r.cnames = append(r.cnames, rtcp.SDESChunk{SSRC: c.ssrc, CNAME: c.params.CNAME})
-	if last, delay, ok := c.send.DelaySinceReferenceTime(c.m.now); ok {
-		r.dlrr = append(r.dlrr, rtcp.DLRREntry{SSRC: c.ssrc, LRR: last, DLRR: delay})
+}
+
+// fractionLost is the worst loss that the peer reported last, of 256.
+func (c *consumer) fractionLost() (worst uint8) {
+	for _, o := range c.outs {
+		worst = max(worst, o.send.FractionLost())
 	}
+	return worst
 }
 
 func (c *consumer) score() ConsumerScore {
-	s := ConsumerScore{Score: c.send.Score(), ProducerScores: make([]uint8, len(c.producer.params.Encodings))}
+	s := ConsumerScore{Score: 10, ProducerScore: 10, ProducerScores: make([]uint8, len(c.producer.params.Encodings))}
 	for _, ps := range c.producer.streams {
 		s.ProducerScores[ps.index] = ps.recv.Score()
 	}
+	if c.typ == PipeType {
+		return s
+	}
+	s.Score, s.ProducerScore = c.main.send.Score(), 0
 	if ps := c.producer.mainStream(); ps != nil {
 		s.ProducerScore = ps.recv.Score()
 	}
 	return s
 }
 
-func (c *consumer) notifyScore() { c.m.notify(c.id, ConsumerScoreChange{c.score()}) }
+// notifyScore tells of the scores; those of a pipe are constant, or of somebody
+// else.
+func (c *consumer) notifyScore() {
+	if c.typ != PipeType {
+		c.m.notify(c.id, ConsumerScoreChange{c.score()})
+	}
+}
 
 // ourIDs are the header-extension ids of what we send.
 var ourIDs = extensionIDs{

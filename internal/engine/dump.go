@@ -26,11 +26,11 @@ func (m *Machine) ProducerStats(id string) (ProducerStats, error) {
 	return s, nil
 }
 
-// ConsumerStats are the statistics of what a Consumer sends and, once packets
-// flow, of the Producer's stream behind it.
+// ConsumerStats are the statistics of what a Consumer sends, in order of its
+// encodings, and, once packets flow, of the Producer's stream behind it.
 type ConsumerStats struct {
 	Timestamp time.Duration
-	Sent      stream.SendStats
+	Sent      []stream.SendStats
 	Received  *stream.RecvStats
 }
 
@@ -40,8 +40,11 @@ func (m *Machine) ConsumerStats(id string) (ConsumerStats, error) {
 	if err != nil {
 		return ConsumerStats{}, err
 	}
-	s := ConsumerStats{Timestamp: m.now, Sent: c.send.Stats(m.now)}
-	if ps := c.producer.mainStream(); ps != nil {
+	s := ConsumerStats{Timestamp: m.now}
+	for _, o := range c.outs {
+		s.Sent = append(s.Sent, o.send.Stats(m.now))
+	}
+	if ps := c.producer.mainStream(); ps != nil && c.typ != PipeType {
 		s.Received = new(ps.recv.Stats(m.now))
 	}
 	return s, nil
@@ -58,6 +61,7 @@ type StreamDump struct {
 type ProducerDump struct {
 	ID              string
 	Kind            Kind
+	Type            ProducerType
 	RTPParameters   RTPParameters
 	RTPMapping      RTPMapping
 	Streams         []StreamDump
@@ -72,7 +76,7 @@ func (m *Machine) DumpProducer(id string) (ProducerDump, error) {
 		return ProducerDump{}, err
 	}
 	d := ProducerDump{
-		ID: p.id, Kind: p.kind, RTPParameters: p.params.clone(), RTPMapping: p.mapping,
+		ID: p.id, Kind: p.kind, Type: p.typ, RTPParameters: p.params.clone(), RTPMapping: p.mapping,
 		TraceEventTypes: p.trace.names(), Paused: p.paused,
 	}
 	for _, s := range p.streams {
@@ -85,13 +89,15 @@ func (m *Machine) DumpProducer(id string) (ProducerDump, error) {
 type ConsumerDump struct {
 	ID, ProducerID        string
 	Kind                  Kind
+	Type                  ProducerType
 	RTPParameters         RTPParameters
 	ConsumableEncodings   []Encoding
 	SupportedPayloadTypes []uint8
 	TraceEventTypes       []string
 	Paused                bool
 	ProducerPaused        bool
-	Stream                StreamDump
+	Priority              uint8
+	Streams               []StreamDump // one, but for pipes
 }
 
 // DumpConsumer describes the Consumer with that id.
@@ -101,10 +107,12 @@ func (m *Machine) DumpConsumer(id string) (ConsumerDump, error) {
 		return ConsumerDump{}, err
 	}
 	d := ConsumerDump{
-		ID: c.id, ProducerID: c.producer.id, Kind: c.kind, RTPParameters: c.params.clone(),
+		ID: c.id, ProducerID: c.producer.id, Kind: c.kind, Type: c.typ, RTPParameters: c.params.clone(),
 		ConsumableEncodings: c.consumable, TraceEventTypes: c.trace.names(),
-		Paused: c.paused, ProducerPaused: c.producerIsPaused,
-		Stream: StreamDump{*c.send.Params(), c.send.Score()},
+		Paused: c.paused, ProducerPaused: c.producerIsPaused, Priority: c.priority,
+	}
+	for _, o := range c.outs {
+		d.Streams = append(d.Streams, StreamDump{*o.send.Params(), o.send.Score()})
 	}
 	for i := range d.RTPParameters.Codecs {
 		if k := &d.RTPParameters.Codecs[i]; k.class() == mediaCodec {

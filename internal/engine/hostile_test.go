@@ -54,7 +54,7 @@ func newHostileWorld(t testing.TB) *hostileWorld {
 	params.HeaderExtensions = append(params.HeaderExtensions,
 		HeaderExtension{URI: uriDependency, ID: 7}, HeaderExtension{URI: uriOrientation, ID: 8},
 		HeaderExtension{URI: uriCaptureTime, ID: 10}, HeaderExtension{URI: uriPacketID, ID: 12})
-	require.NoError(t, m.Produce("in", ProduceOptions{
+	require.NoError(t, produceOn(m, "in", ProduceOptions{
 		ID: "p", Kind: Video, RTPParameters: params, RTPMapping: identity(params, 7), AddPacketID: true,
 	}))
 	_, err = m.Consume("out", ConsumeOptions{
@@ -152,7 +152,7 @@ func TestTooManyStreams(t *testing.T) {
 	_, err := m.CreateDirectTransport("r", DirectTransportOptions{ID: "t"})
 	require.NoError(t, err)
 	params := opusParams(0)
-	require.NoError(t, m.Produce("t", ProduceOptions{
+	require.NoError(t, produceOn(m, "t", ProduceOptions{
 		ID: "p", Kind: Audio, RTPParameters: params, RTPMapping: identity(params, 7),
 	}))
 	for i := range uint32(5000) {

@@ -87,9 +87,20 @@ func TestProduceErrors(t *testing.T) {
 			encodings(Encoding{RID: "x"})(o)
 		}, nil},
 		{"two encodings, one without SSRC and RID", encodings(Encoding{SSRC: 11}, Encoding{}), ErrInvalidArgument},
-		{"two encodings", encodings(Encoding{SSRC: 11}, Encoding{SSRC: 13}), errors.ErrUnsupported},
+		{"two encodings", encodings(Encoding{SSRC: 11}, Encoding{SSRC: 13}), nil},
+		{"two encodings with temporal layers", encodings(
+			Encoding{SSRC: 11, ScalabilityMode: "L1T3"}, Encoding{SSRC: 13, ScalabilityMode: "L1T3"},
+		), nil},
+		{"two encodings with spatial layers", encodings(
+			Encoding{SSRC: 11, ScalabilityMode: "L2T1"}, Encoding{SSRC: 13},
+		), ErrInvalidArgument},
+		{"simulcast of VP9", func(o *options) {
+			encodings(Encoding{SSRC: 11}, Encoding{SSRC: 13})(o)
+			o.RTPParameters.Codecs[0].MimeType = "video/VP9"
+		}, ErrInvalidArgument},
+		{"too many encodings", encodings(make([]Encoding, 17)...), ErrInvalidArgument},
 		{"temporal layers", mode("L1T3"), nil},
-		{"spatial layers", mode("L3T3_KEY"), errors.ErrUnsupported},
+		{"spatial layers", mode("L3T3_KEY"), nil},
 		{"many temporal layers", mode("L1T10"), nil},
 		{"no mode", mode("foo"), nil},
 		{"no mode either", mode("L0T3"), nil},
@@ -103,14 +114,14 @@ func TestProduceErrors(t *testing.T) {
 			m := testMachine(t)
 			o := good()
 			test.change(&o)
-			err := m.Produce("t", o)
+			err := produceOn(m, "t", o)
 			if test.want == nil {
 				require.NoError(t, err)
 				return
 			}
 			require.ErrorIs(t, err, test.want)
 			// Nothing stayed behind.
-			require.NoError(t, m.Produce("t", good()))
+			require.NoError(t, produceOn(m, "t", good()))
 		})
 	}
 }
@@ -121,7 +132,7 @@ func TestMIMETypeCase(t *testing.T) {
 		m := testMachine(t)
 		p := vp8Params(11, 12, "m")
 		p.Codecs[0].MimeType, p.Codecs[1].MimeType = name, "video/RTX"
-		require.NoError(t, m.Produce("t", ProduceOptions{ID: "p", Kind: Video, RTPParameters: p, RTPMapping: identity(p, 7)}))
+		require.NoError(t, produceOn(m, "t", ProduceOptions{ID: "p", Kind: Video, RTPParameters: p, RTPMapping: identity(p, 7)}))
 		require.Equal(t, name, p.Codecs[0].MimeType, "the caller's stays")
 		_, err := m.Consume("t", ConsumeOptions{ID: "c", ProducerID: "p", RTPParameters: p, ConsumableEncodings: []Encoding{{SSRC: 7}}})
 		require.NoError(t, err)
@@ -146,9 +157,9 @@ func TestMIMETypeCase(t *testing.T) {
 func TestProduceInUse(t *testing.T) {
 	m := testMachine(t)
 	add := func(id string, p RTPParameters) error {
-		return m.Produce("t", ProduceOptions{ID: id, Kind: Video, RTPParameters: p, RTPMapping: identity(p, 7)})
+		return produceOn(m, "t", ProduceOptions{ID: id, Kind: Video, RTPParameters: p, RTPMapping: identity(p, 7)})
 	}
-	require.ErrorIs(t, m.Produce("x", ProduceOptions{}), ErrNotFound)
+	require.ErrorIs(t, produceOn(m, "x", ProduceOptions{}), ErrNotFound)
 	require.NoError(t, add("p", vp8Params(11, 12, "m")))
 	require.ErrorIs(t, add("p", vp8Params(21, 22, "n")), ErrInvalidState)
 	for _, p := range []RTPParameters{
@@ -189,15 +200,28 @@ func TestConsumeErrors(t *testing.T) {
 		{"a long MID", func(o *options) { o.RTPParameters.MID = "123456789" }, ErrInvalidArgument},
 		{"the longest MID", func(o *options) { o.RTPParameters.MID = "12345678" }, nil},
 		{"several encodings", func(o *options) {
-			o.RTPParameters.Encodings = append(o.RTPParameters.Encodings, Encoding{SSRC: 9})
+			o.ConsumableEncodings = append(o.ConsumableEncodings, Encoding{SSRC: 9})
 		}, errors.ErrUnsupported},
+		{"too many encodings", func(o *options) {
+			o.ConsumableEncodings = make([]Encoding, 17)
+		}, ErrInvalidArgument},
+		{"a pipe", func(o *options) { o.Pipe = true }, nil},
+		{"a pipe of fewer encodings", func(o *options) {
+			o.Pipe = true
+			o.ConsumableEncodings = append(o.ConsumableEncodings, Encoding{SSRC: 9})
+		}, ErrInvalidArgument},
+		{"a pipe with one SSRC twice", func(o *options) {
+			o.Pipe = true
+			o.ConsumableEncodings = append(o.ConsumableEncodings, Encoding{SSRC: 9})
+			o.RTPParameters.Encodings = append(o.RTPParameters.Encodings, o.RTPParameters.Encodings[0])
+		}, ErrInvalidState},
 		{"an extension with id 0", func(o *options) { o.RTPParameters.HeaderExtensions[0].ID = 0 }, ErrInvalidArgument},
 		{"no codecs", func(o *options) { o.RTPParameters.Codecs = nil }, ErrInvalidArgument},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			m := testMachine(t)
 			p := vp8Params(11, 12, "m")
-			require.NoError(t, m.Produce("t", ProduceOptions{ID: "p", Kind: Video, RTPParameters: p, RTPMapping: identity(p, 7)}))
+			require.NoError(t, produceOn(m, "t", ProduceOptions{ID: "p", Kind: Video, RTPParameters: p, RTPMapping: identity(p, 7)}))
 			consume := func(o options) error { _, err := m.Consume("t", o); return err }
 			good := func(id string, ssrc uint32) options {
 				return options{
@@ -222,7 +246,7 @@ func TestConsumeErrors(t *testing.T) {
 func TestConsumeElsewhere(t *testing.T) {
 	m := testMachine(t)
 	p := vp8Params(11, 12, "m")
-	require.NoError(t, m.Produce("t", ProduceOptions{ID: "p", Kind: Video, RTPParameters: p, RTPMapping: identity(p, 7)}))
+	require.NoError(t, produceOn(m, "t", ProduceOptions{ID: "p", Kind: Video, RTPParameters: p, RTPMapping: identity(p, 7)}))
 	require.NoError(t, m.CreateRouter("r2"))
 	_, err := m.CreateDirectTransport("r2", DirectTransportOptions{ID: "t2"})
 	require.NoError(t, err)
@@ -302,7 +326,7 @@ func TestPlainRTCPApart(t *testing.T) {
 	})
 	require.NoError(t, err)
 	params := opusParams(1000)
-	require.NoError(t, m.Produce("t", ProduceOptions{ID: "p", Kind: Audio, RTPParameters: params, RTPMapping: identity(params, 7)}))
+	require.NoError(t, produceOn(m, "t", ProduceOptions{ID: "p", Kind: Audio, RTPParameters: params, RTPMapping: identity(params, 7)}))
 	rtpAddr, rtcpAddr := netip.MustParseAddrPort("10.0.0.2:5"), netip.MustParseAddrPort("10.0.0.2:6")
 	var to []netip.AddrPort
 	w.d.onUDP = func(s *virtualUDP, a netip.AddrPort, b []byte) {

@@ -16,6 +16,7 @@ type producer struct {
 	t       *transport
 	id      string
 	kind    Kind
+	typ     ProducerType
 	params  RTPParameters
 	mapping RTPMapping
 	ids     extensionIDs
@@ -25,7 +26,7 @@ type producer struct {
 
 	paused    bool
 	closed    bool
-	streams   []*producerStream // in order of appearance
+	streams   []*producerStream // in order of the encodings
 	last      *producerStream   // that of the last packet
 	consumers []*consumer       // in order of creation
 	pending   []*packet         // received, not yet forwarded
@@ -53,16 +54,16 @@ type ProduceOptions struct {
 	AddPacketID bool
 }
 
-// Produce makes a Producer on a transport. Errors: ErrInvalidArgument,
-// ErrNotFound, ErrInvalidState when an id, SSRC, MID or RID is in use, and
-// [errors.ErrUnsupported] for several encodings or spatial layers.
-func (m *Machine) Produce(transportID string, o ProduceOptions) error {
+// Produce makes a Producer on a transport and returns its type. Errors:
+// ErrInvalidArgument, ErrNotFound, ErrInvalidState when an id, SSRC, MID or RID
+// is in use.
+func (m *Machine) Produce(transportID string, o ProduceOptions) (ProducerType, error) {
 	t := m.transports[transportID]
 	if t == nil {
-		return notFound("Transport", transportID)
+		return 0, notFound("Transport", transportID)
 	}
 	if err := m.unused(o.ID); err != nil {
-		return err
+		return 0, err
 	}
 	p := &producer{
 		m: m, t: t, id: o.ID, kind: o.Kind, params: o.RTPParameters.clone(), mapping: o.RTPMapping,
@@ -71,10 +72,10 @@ func (m *Machine) Produce(transportID string, o ProduceOptions) error {
 	p.mapping.Codecs = slices.Clone(p.mapping.Codecs)
 	p.mapping.Encodings = slices.Clone(p.mapping.Encodings)
 	if err := p.check(); err != nil {
-		return err
+		return 0, err
 	}
 	if err := t.listener.add(p); err != nil {
-		return err
+		return 0, err
 	}
 	t.learn(&p.ids)
 	if p.kind == Video {
@@ -87,7 +88,7 @@ func (m *Machine) Produce(transportID string, o ProduceOptions) error {
 	m.producers[p.id] = p
 	t.producers = append(t.producers, p)
 	t.feedback.choose(p)
-	return nil
+	return p.typ, nil
 }
 
 // check applies mediasoup's rules (media-plane §6.1).
@@ -121,47 +122,40 @@ func (p *producer) check() error {
 			return invalid("encoding with neither ssrc nor rid")
 		}
 	}
-	if len(encodings) > 1 {
-		return unsupported("several encodings")
+	if len(encodings) > maxStreams {
+		return invalid("%d encodings, %d at most", len(encodings), maxStreams)
 	}
-	spatial, temporal := parseScalabilityMode(encodings[0].ScalabilityMode)
-	if spatial == 1 && temporal == 1 {
-		return nil
-	}
-	switch codec.KindOf(p.params.codec(*encodings[0].CodecPayloadType).MimeType) {
-	case codec.VP8, codec.VP9, codec.H264, codec.AV1:
-		if spatial > 1 {
-			return unsupported("spatial layers")
-		}
-		return nil // temporal layers are forwarded, all of them
-	}
-	return invalid("layers of a codec that has none")
+	return p.chooseType()
 }
 
-// parseScalabilityMode returns the layers of a mode; 1 and 1 for what is none.
-func parseScalabilityMode(mode string) (spatial, temporal int) {
-	number := func(s string) (int, string) {
-		n, i := 0, 0
-		for i < len(s) && i < 2 && s[i] >= '0' && s[i] <= '9' {
-			n = 10*n + int(s[i]-'0')
-			i++
+// chooseType derives the type of a Producer (media-plane §6.1).
+func (p *producer) chooseType() error {
+	encodings := p.params.Encodings
+	kindOf := func(e *Encoding) codec.Kind { return codec.KindOf(p.params.codec(*e.CodecPayloadType).MimeType) }
+	if len(encodings) > 1 {
+		for i := range encodings {
+			if encodings[i].layers().spatial > 1 {
+				return invalid("several encodings with spatial layers")
+			}
+			switch kindOf(&encodings[i]) {
+			case codec.VP8, codec.H264:
+			default:
+				return invalid("simulcast of a codec that has none")
+			}
 		}
-		if i == 0 || s[0] == '0' {
-			return 0, s
-		}
-		return n, s[i:]
+		p.typ = SimulcastType
+		return nil
 	}
-	if mode == "" || mode[0] != 'L' && mode[0] != 'S' {
-		return 1, 1
+	if !encodings[0].layers().several() {
+		p.typ = SimpleType
+		return nil
 	}
-	spatial, rest := number(mode[1:])
-	if spatial == 0 || rest == "" || rest[0] != 'T' {
-		return 1, 1
+	switch kindOf(&encodings[0]) {
+	case codec.VP8, codec.VP9, codec.H264, codec.AV1:
+		p.typ = SVCType
+		return nil
 	}
-	if temporal, _ = number(rest[1:]); temporal == 0 {
-		return 1, 1
-	}
-	return spatial, temporal
+	return invalid("layers of a codec that has none")
 }
 
 // learn takes over the header-extension ids that a Producer defines.
@@ -253,18 +247,14 @@ func (m *Machine) ResumeProducer(id string) error {
 	return nil
 }
 
-// requestKeyFrame is a Consumer's wish.
-func (p *producer) requestKeyFrame() {
-	if p.kind != Video || p.paused {
+// requestKeyFrame is a Consumer's wish for a key frame of one stream.
+func (s *producerStream) requestKeyFrame() {
+	p := s.p
+	if p.kind != Video || p.paused || s.ssrc == p.keyFrameOf {
 		return
 	}
-	for _, s := range p.streams {
-		if s.ssrc == p.keyFrameOf {
-			continue
-		}
-		if p.keyFrames.Needed(p.m.now, s.ssrc) {
-			p.sendKeyFrameRequest(s.ssrc)
-		}
+	if p.keyFrames.Needed(p.m.now, s.ssrc) {
+		p.sendKeyFrameRequest(s.ssrc)
 	}
 	p.armKeyFrames()
 }

@@ -145,7 +145,7 @@ func (s *producerStream) describe(pkt rtp.Packet, info *codec.Info) rtp.Packet {
 // keep puts a packet into the store if some Consumer may ask for it again.
 func (s *producerStream) keep(pk *packet, sendTime, id uint32) {
 	if s.store == nil {
-		if !slices.ContainsFunc(s.p.consumers, func(c *consumer) bool { return c.send.Params().UseNACK }) {
+		if !slices.ContainsFunc(s.p.consumers, func(c *consumer) bool { return c.main.send.Params().UseNACK }) {
 			return
 		}
 		s.store = rtx.NewStore(storeAge(s.p.kind), s.recv.Params().ClockRate, s.p.m.pool.Release)
@@ -169,8 +169,12 @@ func (s *producerStream) wentBack() {
 		s.store.Clear()
 	}
 	for _, c := range s.p.consumers {
-		c.sync = true
-		c.send.Forget()
+		for _, o := range c.outs {
+			if c.typ != PipeType || o.encoding == s.index {
+				o.sync = true
+				o.send.Forget()
+			}
+		}
 	}
 }
 
@@ -259,7 +263,7 @@ func (p *producer) newStream(index int, ssrc uint32) *producerStream {
 	s := &producerStream{
 		p: p, ssrc: ssrc, pt: sp.PayloadType, index: index,
 		codec: codec.KindOf(sp.MimeType),
-		recv:  stream.NewRecv(p.m.now, sp, false),
+		recv:  stream.NewRecv(p.m.now, sp, p.typ == SimulcastType),
 	}
 	s.timer.Init(func(now time.Duration) {
 		s.recv.Tick(now)
@@ -380,6 +384,27 @@ func (p *producer) watchOrientation(pkt rtp.Packet) {
 	p.m.notify(p.id, VideoOrientationChange{Camera: camera, Flip: flip, Rotation: int(rotation)})
 }
 
+// streamAt returns the stream of an encoding, nil before it appeared.
+func (p *producer) streamAt(index int) *producerStream {
+	for _, s := range p.streams {
+		if s.index == index {
+			return s
+		}
+	}
+	return nil
+}
+
+// encodingOfMapped returns the index of the encoding that Consumers know as
+// ssrc; fallback if there is none.
+func (p *producer) encodingOfMapped(ssrc uint32, fallback int) int {
+	for i, e := range p.mapping.Encodings {
+		if e.MappedSSRC == ssrc {
+			return i
+		}
+	}
+	return fallback
+}
+
 // mainStream is the stream that Consumers forward, nil before it appeared.
 func (p *producer) mainStream() *producerStream {
 	if len(p.streams) == 0 {
@@ -395,7 +420,7 @@ func (p *producer) report(r *reports) {
 		var worst uint8
 		if s.recv.Params().UseInBandFEC {
 			for _, c := range p.consumers {
-				worst = max(worst, c.send.FractionLost())
+				worst = max(worst, c.fractionLost())
 			}
 		}
 		r.blocks = append(r.blocks, rtcp.ReportBlock(s.recv.ReportBlock(m.now, worst)))

@@ -114,7 +114,7 @@ func (s *session) produce(e *endpoint) {
 		})
 	}
 	s.names["P1"] = "P1"
-	s.require(s.m.Produce(e.name, ProduceOptions{
+	s.require(produceOn(s.m, e.name, ProduceOptions{
 		ID: "P1", Kind: kind, RTPParameters: params, RTPMapping: mapping, KeyFrameRequestDelay: o.delay,
 	}))
 }

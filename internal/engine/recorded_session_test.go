@@ -351,7 +351,7 @@ func (s *session) readStats(name string) {
 		}
 		st, err := s.m.ConsumerStats(id)
 		s.require(err)
-		list = append(list, renderStats(s, &st.Sent.Stats, "outbound-rtp"))
+		list = append(list, renderStats(s, &st.Sent[0].Stats, "outbound-rtp"))
 		if st.Received != nil {
 			list = append(list, renderStats(s, &st.Received.Stats, "inbound-rtp"))
 		}

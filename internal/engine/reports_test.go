@@ -30,7 +30,7 @@ func TestReportsSplit(t *testing.T) {
 		id := fmt.Sprint(i)
 		params := opusParams(1000 + i)
 		params.MID = ""
-		require.NoError(t, m.Produce("t", ProduceOptions{
+		require.NoError(t, produceOn(m, "t", ProduceOptions{
 			ID: "p" + id, Kind: Audio, RTPParameters: params, RTPMapping: identity(params, 5000+i),
 		}))
 		params = opusParams(2000 + i)
@@ -107,7 +107,7 @@ func TestReportsStopWithTheirTransport(t *testing.T) {
 	})
 	require.NoError(t, err)
 	params := opusParams(1000)
-	require.NoError(t, w.m.Produce("t", ProduceOptions{
+	require.NoError(t, produceOn(w.m, "t", ProduceOptions{
 		ID: "p", Kind: Audio, RTPParameters: params, RTPMapping: identity(params, 5000),
 	}))
 	sent := 0

@@ -38,30 +38,30 @@ func (t *transport) receiveReport(p rtcp.Packet) {
 		if p.Format() != rtcp.FormatNACK {
 			return
 		}
-		c := t.bySSRC[p.MediaSSRC()]
-		if c == nil {
+		o := t.bySSRC[p.MediaSSRC()]
+		if o == nil {
 			return
 		}
-		c.send.CountNACK()
-		if c.trace.nack {
-			t.m.trace(c.id, TraceEvent{Type: "nack", Direction: "in"})
+		o.send.CountNACK()
+		if o.c.trace.nack {
+			t.m.trace(o.c.id, TraceEvent{Type: "nack", Direction: "in"})
 		}
 		nacks := p.NACKs()
 		for i := range nacks.Len() {
-			c.receiveNACK(nacks.At(i))
+			o.receiveNACK(nacks.At(i))
 		}
 	case rtcp.TypePSFB:
 		switch p.Format() {
 		case rtcp.FormatPLI:
-			if c := t.bySSRC[p.MediaSSRC()]; c != nil {
-				c.receiveKeyFrameRequest(false)
+			if o := t.bySSRC[p.MediaSSRC()]; o != nil {
+				o.receiveKeyFrameRequest(false)
 			}
 		case rtcp.FormatFIR:
 			firs := p.FIRs()
 			for i := range firs.Len() {
 				ssrc, _ := firs.At(i)
-				if c := t.bySSRC[ssrc]; c != nil {
-					c.receiveKeyFrameRequest(true)
+				if o := t.bySSRC[ssrc]; o != nil {
+					o.receiveKeyFrameRequest(true)
 				}
 			}
 		}
@@ -77,8 +77,8 @@ func (t *transport) receiveBlocks(blocks rtcp.ReportBlocks) {
 	now := rtcp.CompactNTP(t.m.ntp())
 	for i := range blocks.Len() {
 		b := blocks.At(i)
-		if c := t.bySSRC[b.SSRC]; c != nil {
-			c.receiveReport(b, now)
+		if o := t.bySSRC[b.SSRC]; o != nil {
+			o.receiveReport(b, now)
 		}
 	}
 }
@@ -116,7 +116,9 @@ func (t *transport) receiveXR(p rtcp.Packet) {
 		}
 		if ntp, ok := b.ReferenceTime(); ok {
 			for _, c := range t.consumers {
-				c.send.ReferenceTime(t.m.now, ntp)
+				for _, o := range c.outs {
+					o.send.ReferenceTime(t.m.now, ntp)
+				}
 			}
 			continue
 		}

@@ -48,8 +48,8 @@ type transport struct {
 	consumers []*consumer
 	listener  rtpListener
 	recvIDs   extensionIDs // last Producer wins (media-plane §5.3)
-	bySSRC    map[uint32]*consumer
-	byRTXSSRC map[uint32]*consumer
+	bySSRC    map[uint32]*outbound
+	byRTXSSRC map[uint32]*outbound
 
 	dataProducers []*dataProducer // in order of creation
 	dataConsumers []*dataConsumer
@@ -70,8 +70,8 @@ func newTransport(m *Machine, r *router, id string, part transportPart) *transpo
 	t := &transport{
 		m: m, r: r, id: id, part: part,
 		listener:  newRTPListener(),
-		bySSRC:    map[uint32]*consumer{},
-		byRTXSSRC: map[uint32]*consumer{},
+		bySSRC:    map[uint32]*outbound{},
+		byRTXSSRC: map[uint32]*outbound{},
 
 		inStreams: map[uint16]*dataProducer{}, outStreams: map[uint16]*dataConsumer{},
 		maxSend: defaultMessageSize, maxReceive: defaultMessageSize,
@@ -392,9 +392,11 @@ func (t *transport) dump() TransportDump {
 	}
 	for _, c := range t.consumers {
 		d.ConsumerIDs = append(d.ConsumerIDs, c.id)
-		d.SSRCConsumers = append(d.SSRCConsumers, SSRCOwner{c.ssrc, c.id})
-		if c.rtxSSRC != 0 {
-			d.RTXSSRCConsumers = append(d.RTXSSRCConsumers, SSRCOwner{c.rtxSSRC, c.id})
+		for _, o := range c.outs {
+			d.SSRCConsumers = append(d.SSRCConsumers, SSRCOwner{o.ssrc, c.id})
+			if o.rtxSSRC != 0 {
+				d.RTXSSRCConsumers = append(d.RTXSSRCConsumers, SSRCOwner{o.rtxSSRC, c.id})
+			}
 		}
 	}
 	t.listener.fill(&d)

@@ -35,7 +35,7 @@ func newWebPeer(t *testing.T) *webPeer {
 	}
 	// A Producer and two Consumers of another: one on the transport itself,
 	// one that the application reads.
-	require.NoError(t, p.m.Produce("a", ProduceOptions{
+	require.NoError(t, produceOn(p.m, "a", ProduceOptions{
 		ID: "p", Kind: Video, RTPParameters: vp8Params(rigSSRC, rigRTX, ""), RTPMapping: identity(vp8Params(rigSSRC, rigRTX, ""), 7),
 	}))
 	_, err := p.m.Consume("a", ConsumeOptions{

@@ -93,7 +93,7 @@ func TestDoReturnsWhatItCaused(t *testing.T) {
 	})
 	params := opusParams(1111)
 	run(t, w, func(m *Machine) error {
-		return m.Produce("t", ProduceOptions{ID: "p", Kind: Audio, RTPParameters: params, RTPMapping: identity(params, 7)})
+		return produceOn(m, "t", ProduceOptions{ID: "p", Kind: Audio, RTPParameters: params, RTPMapping: identity(params, 7)})
 	})
 	ids := []string{"c0", "c1", "c2"}
 	for i, id := range ids {
