@@ -74,6 +74,8 @@ var layers = map[string]int{
 	"interop/impair":  9,
 	"interop/relay":   9,
 
+	"interop/mediasoup-suite": 9,
+
 	"internal/channel/verify/gen": 9,
 
 	"internal/lint": 10,
