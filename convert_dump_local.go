@@ -51,8 +51,8 @@ func routerDump(d engine.DumpRouter) RouterDump {
 		MapProducerIDConsumerIDs:         make([]KeyValues[string, string], len(d.Producers)),
 		MapConsumerIDProducerID:          make([]KeyValue[string, string], len(d.Consumers)),
 		MapProducerIDObserverIDs:         make([]KeyValues[string, string], len(d.Producers)),
-		MapDataProducerIDDataConsumerIDs: []KeyValues[string, string]{},
-		MapDataConsumerIDDataProducerID:  []KeyValue[string, string]{},
+		MapDataProducerIDDataConsumerIDs: make([]KeyValues[string, string], len(d.DataProducers)),
+		MapDataConsumerIDDataProducerID:  make([]KeyValue[string, string], len(d.DataConsumers)),
 	}
 	for i, p := range d.Producers {
 		out.MapProducerIDConsumerIDs[i] = KeyValues[string, string]{p.ProducerID, listed(p.ConsumerIDs)}
@@ -61,11 +61,14 @@ func routerDump(d engine.DumpRouter) RouterDump {
 	for i, c := range d.Consumers {
 		out.MapConsumerIDProducerID[i] = KeyValue[string, string]{c.ConsumerID, c.ProducerID}
 	}
+	for i, p := range d.DataProducers {
+		out.MapDataProducerIDDataConsumerIDs[i] = KeyValues[string, string]{p.ProducerID, listed(p.ConsumerIDs)}
+	}
+	for i, c := range d.DataConsumers {
+		out.MapDataConsumerIDDataProducerID[i] = KeyValue[string, string]{c.ConsumerID, c.ProducerID}
+	}
 	return out
 }
-
-// sctpMessageSize is the default of two options that are not declared yet, in bytes.
-const sctpMessageSize = 262144
 
 func transportDump(d *engine.TransportDump) TransportDump {
 	out := TransportDump{
@@ -74,8 +77,8 @@ func transportDump(d *engine.TransportDump) TransportDump {
 		ConsumerIDs:          listed(d.ConsumerIDs),
 		MapSSRCConsumerID:    ssrcOwners(d.SSRCConsumers),
 		MapRTXSSRCConsumerID: ssrcOwners(d.RTXSSRCConsumers),
-		DataProducerIDs:      []string{},
-		DataConsumerIDs:      []string{},
+		DataProducerIDs:      listed(d.DataProducerIDs),
+		DataConsumerIDs:      listed(d.DataConsumerIDs),
 		RecvRTPHeaderExtensions: RecvRTPHeaderExtensions{
 			MID: d.MID, RID: d.RID, RRID: d.RRID, AbsSendTime: d.AbsSendTime, TransportWideCC01: d.TransportWideCC,
 		},
@@ -84,8 +87,8 @@ func transportDump(d *engine.TransportDump) TransportDump {
 			MIDTable:  nameOwners(d.MIDProducers),
 			RIDTable:  nameOwners(d.RIDProducers),
 		},
-		MaxSendMessageSize:    sctpMessageSize,
-		MaxReceiveMessageSize: sctpMessageSize,
+		MaxSendMessageSize:    int(d.MaxSendMessageSize),
+		MaxReceiveMessageSize: int(d.MaxReceiveMessageSize),
 		TraceEventTypes:       []TraceEventType{},
 	}
 	if w := d.WebRTC; w != nil {

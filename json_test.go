@@ -45,6 +45,11 @@ func TestJSONKeys(t *testing.T) {
 		{"producer score", ProducerScore{}, "encodingIdx ssrc score"},
 		{"orientation", ProducerVideoOrientation{}, "camera flip rotation"},
 		{"packet", RTPPacketDump{MID: "0", RID: "r", RRID: "r", WideSequenceNumber: new(uint16(0))}, "payloadType sequenceNumber timestamp marker ssrc isKeyFrame size payloadSize spatialLayer temporalLayer mid rid rrid wideSequenceNumber"},
+		{"data producer dump", DataProducerDump{}, "id paused type label protocol"},
+		{"data producer dump with a stream", DataProducerDump{SCTPStreamParameters: new(SCTPStreamParameters{})}, "id paused type sctpStreamParameters label protocol"},
+		{"data producer stats", DataProducerStats{}, "type timestamp label protocol messagesReceived bytesReceived"},
+		{"data consumer dump", DataConsumerDump{}, "id dataProducerId type label protocol bufferedAmount bufferedAmountLowThreshold paused dataProducerPaused subchannels"},
+		{"data consumer stats", DataConsumerStats{}, "type timestamp label protocol messagesSent bytesSent bufferedAmount"},
 		{"sender report", SenderReportTraceInfo{}, "ssrc ntpSec ntpFrac rtpTs packetCount octetCount"},
 	}
 	for _, tt := range tests {

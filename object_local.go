@@ -205,8 +205,9 @@ func askNotes[R any](ctx context.Context, o *object, f func(*engine.Machine) (R,
 // that goroutine. Steps depend on births and on closings marked earlier only,
 // so no two closings wait for each other.
 type closing struct {
-	steps     []step
-	producers []*producer // closed with it
+	steps         []step
+	producers     []*producer // closed with it
+	dataProducers []*dataProducer
 }
 
 // A step does its part and reports true. If it has to wait it reports false,

@@ -12,15 +12,16 @@ type router struct {
 	events   RouterEvents
 	observer RouterObserver
 
-	caps       RTPCapabilities      // guarded by w.mu; never modified in place
-	transports []*transport         // guarded by w.mu; in order of creation, until they have ended
-	producers  map[string]*producer // guarded by w.mu; open ones, of all transports
+	caps          RTPCapabilities          // guarded by w.mu; never modified in place
+	transports    []*transport             // guarded by w.mu; in order of creation, until they have ended
+	producers     map[string]*producer     // guarded by w.mu; open ones, of all transports
+	dataProducers map[string]*dataProducer // the same for data
 }
 
 var _ Router = (*router)(nil)
 
 func newRouter(w *worker, caps RTPCapabilities, data any) *router {
-	r := &router{caps: caps, producers: map[string]*producer{}}
+	r := &router{caps: caps, producers: map[string]*producer{}, dataProducers: map[string]*dataProducer{}}
 	r.init(w, "Router", newID(), data)
 	return r
 }
@@ -143,12 +144,20 @@ func (r *router) CreatePipeTransport(ctx context.Context, o PipeTransportOptions
 }
 
 func (r *router) CreateDirectTransport(ctx context.Context, o DirectTransportOptions) (DirectTransport, error) {
+	const op = "CreateDirectTransport"
+	if err := o.validate(); err != nil {
+		return nil, r.fail(op, err)
+	}
 	t := newDirectTransport(r, o.AppData)
 	err := r.create(ctx, &t.transport, nil, func(m *engine.Machine) (engine.TransportDump, error) {
-		return m.CreateDirectTransport(r.id, engine.DirectTransportOptions{ID: t.id})
+		return m.CreateDirectTransport(r.id, engine.DirectTransportOptions{
+			ID:                    t.id,
+			MaxSendMessageSize:    uint32(o.MaxSendMessageSize),
+			MaxReceiveMessageSize: uint32(o.MaxReceiveMessageSize),
+		})
 	})
 	if err != nil {
-		return nil, r.fail("CreateDirectTransport", err)
+		return nil, r.fail(op, err)
 	}
 	return t, nil
 }

@@ -126,10 +126,23 @@ type Transport interface {
 	// [errors.ErrUnsupported] when capabilities and Producer have no codec in
 	// common; [ErrClosed].
 	Consume(ctx context.Context, o ConsumerOptions) (Consumer, error)
+	// ProduceData makes the Transport receive messages. Errors:
+	// [ErrInvalidArgument]; [ErrInvalidState] for an id or SCTP stream that is in
+	// use, and where there is no SCTP; [ErrClosed].
+	ProduceData(ctx context.Context, o DataProducerOptions) (DataProducer, error)
+	// ConsumeData makes the Transport send the messages of a DataProducer of its
+	// Router. Errors: [ErrInvalidArgument]; [ErrNotFound] for an unknown
+	// DataProducer; [ErrInvalidState] where there is no SCTP; [ErrUnavailable]
+	// when all SCTP streams are in use; [ErrClosed].
+	ConsumeData(ctx context.Context, o DataConsumerOptions) (DataConsumer, error)
 	// Producers returns the open Producers in the order of their creation.
 	Producers() []Producer
 	// Consumers returns the open Consumers in the order of their creation.
 	Consumers() []Consumer
+	// DataProducers returns the open DataProducers in the order of their creation.
+	DataProducers() []DataProducer
+	// DataConsumers returns the open DataConsumers in the order of their creation.
+	DataConsumers() []DataConsumer
 
 	// SetMaxIncomingBitrate limits what the endpoint may send, in bit/s, as far
 	// as it heeds REMB or transport-cc. 0 means no limit. Errors:
@@ -174,6 +187,9 @@ type TransportObserver struct {
 	Close       Event[struct{}]
 	NewProducer Event[Producer]
 	NewConsumer Event[Consumer]
+	// The same for data.
+	NewDataProducer Event[DataProducer]
+	NewDataConsumer Event[DataConsumer]
 
 	ICEStateChange         Event[ICEState]
 	ICESelectedTupleChange Event[TransportTuple]

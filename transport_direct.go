@@ -1,14 +1,34 @@
 package mafalda
 
+import "math"
+
 // DirectTransportOptions are the options of [Router.CreateDirectTransport].
 type DirectTransportOptions struct {
+	// MaxSendMessageSize and MaxReceiveMessageSize are how long the messages of
+	// DataConsumers and DataProducers may be, in bytes; longer ones are dropped.
+	// 0 means 262,144.
+	MaxSendMessageSize, MaxReceiveMessageSize int
 	// AppData is kept as it is.
 	AppData any
 }
 
+func (o *DirectTransportOptions) validate() error {
+	return validateMessageSizes(o.MaxSendMessageSize, o.MaxReceiveMessageSize)
+}
+
+// validateMessageSizes checks sizes or limits in bytes.
+func validateMessageSizes(sizes ...int) error {
+	for _, n := range sizes {
+		if n < 0 || n > math.MaxUint32 {
+			return invalid("size of %d bytes", n)
+		}
+	}
+	return nil
+}
+
 // A DirectTransport is a [Transport] to the application itself: it feeds its
-// Producers with [Producer.Send] and gets the packets of its Consumers as RTP
-// events. It is always connected.
+// Producers with [Producer.Send] and its DataProducers with [DataProducer.Send],
+// and gets what its Consumers and DataConsumers carry as RTP and Message events. It is always connected.
 type DirectTransport interface {
 	Transport
 

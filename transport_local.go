@@ -35,10 +35,14 @@ type transport struct {
 	// Guarded by w.mu.
 	producers []*producer // in order of creation, until they have ended
 	consumers []*consumer // in order of creation, until they have ended
-	cname     string      // of all Producers; of nobody while named is 0
-	named     int         // calls of Produce that got cname and did not fail
-	nextMID   int         // of the next Consumer that is given none
-	seen      recency
+	// The same for data.
+	dataProducers []*dataProducer
+	dataConsumers []*dataConsumer
+	streams       streamIDs // of the DataConsumers
+	cname         string    // of all Producers; of nobody while named is 0
+	named         int       // calls of Produce that got cname and did not fail
+	nextMID       int       // of the next Consumer that is given none
+	seen          recency
 }
 
 func (t *transport) init(r *router, kind string, typ TransportType, data any) {
@@ -301,7 +305,7 @@ func (t *transport) apply(k noteKind, seq uint64, f func()) bool {
 	return true
 }
 
-// closeLocked closes the transport with its Producers and Consumers.
+// closeLocked closes the transport with what it carries.
 func (t *transport) closeLocked(c *closing, cause *Event[struct{}]) {
 	if !c.begin(&t.life) {
 		return
@@ -311,6 +315,12 @@ func (t *transport) closeLocked(c *closing, cause *Event[struct{}]) {
 		p.closeLocked(c, &p.events.TransportClose)
 	}
 	for _, x := range t.consumers {
+		x.closeLocked(c, &x.events.TransportClose)
+	}
+	for _, p := range t.dataProducers {
+		p.closeLocked(c, &p.events.TransportClose)
+	}
+	for _, x := range t.dataConsumers {
 		x.closeLocked(c, &x.events.TransportClose)
 	}
 	t.w.dropLocked(t.part)
@@ -329,6 +339,7 @@ func (t *transport) closeLocked(c *closing, cause *Event[struct{}]) {
 	}
 	c.end(&t.object, func() {
 		t.producers, t.consumers = nil, nil
+		t.dataProducers, t.dataConsumers = nil, nil
 		forget(&t.r.life, &t.r.transports, t)
 		if t.server != nil {
 			forget(&t.server.life, &t.server.transports, t.part.(*webRTCTransport))
@@ -351,13 +362,20 @@ func (t *transport) Close() error {
 	return nil
 }
 
-// orphansLocked closes the Consumers that the closed Producers have on
-// transports which stay open.
+// orphansLocked closes the Consumers and DataConsumers that the closed Producers
+// and DataProducers have on transports which stay open.
 func (c *closing) orphansLocked() {
 	for _, p := range c.producers {
 		for _, x := range p.consumers {
 			if !x.Closed() {
 				x.closeLocked(c, &x.events.ProducerClose)
+			}
+		}
+	}
+	for _, p := range c.dataProducers {
+		for _, x := range p.consumers {
+			if !x.Closed() {
+				x.closeLocked(c, &x.events.DataProducerClose)
 			}
 		}
 	}

@@ -1,0 +1,111 @@
+package mafalda
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestStreamIDs(t *testing.T) {
+	var s streamIDs
+	take := func(limit int) int {
+		id, err := s.take(limit)
+		if err != nil {
+			require.ErrorIs(t, err, ErrUnavailable)
+			return -1
+		}
+		return int(id)
+	}
+	for i := range 5 {
+		require.Equal(t, i, take(maxStreams))
+	}
+	s.give(1)
+	s.give(3)
+	require.Equal(t, 5, take(maxStreams), "a free id is not taken before the search comes round")
+	require.Equal(t, 1, take(6))
+	require.Equal(t, 3, take(6))
+	require.Equal(t, -1, take(6), "of six, none is free")
+	s.give(4)
+	require.Equal(t, 4, take(6))
+	require.Equal(t, 6, take(maxStreams), "who fails does not move on")
+	require.Equal(t, -1, take(3), "all below the limit are in use")
+	require.Equal(t, -1, take(0))
+
+	var all streamIDs
+	for range maxStreams {
+		_, err := all.take(maxStreams)
+		require.NoError(t, err)
+	}
+	all.give(65534)
+	id, err := all.take(maxStreams)
+	require.NoError(t, err)
+	require.EqualValues(t, 65534, id)
+	_, err = all.take(maxStreams)
+	require.ErrorIs(t, err, ErrUnavailable)
+}
+
+// TestDataConsumerStream has the combinations that were recorded of mediasoup.
+func TestDataConsumerStream(t *testing.T) {
+	limited := &SCTPStreamParameters{StreamID: 12, Ordered: new(false), MaxPacketLifeTime: new(uint16(5000))}
+	plain := &SCTPStreamParameters{StreamID: 12, Ordered: new(true)}
+	for _, test := range []struct {
+		name     string
+		producer *SCTPStreamParameters
+		o        DataConsumerOptions
+		want     SCTPStreamParameters
+	}{
+		{"as the producer", limited, DataConsumerOptions{}, *limited},
+		{"of a direct one", nil, DataConsumerOptions{}, SCTPStreamParameters{Ordered: new(true)}},
+		{"ordered", limited, DataConsumerOptions{Ordered: new(true)}, SCTPStreamParameters{StreamID: 12, Ordered: new(true)}},
+		{
+			"ordered beats a limit", limited, DataConsumerOptions{Ordered: new(true), MaxRetransmits: new(uint16(4))},
+			SCTPStreamParameters{StreamID: 12, Ordered: new(true)},
+		},
+		{"unordered", limited, DataConsumerOptions{Ordered: new(false)}, *limited},
+		{
+			"unordered without a limit", plain, DataConsumerOptions{Ordered: new(false)},
+			SCTPStreamParameters{StreamID: 12, Ordered: new(false)},
+		},
+		{
+			"a lifetime", plain, DataConsumerOptions{MaxPacketLifeTime: new(uint16(77))},
+			SCTPStreamParameters{StreamID: 12, Ordered: new(false), MaxPacketLifeTime: new(uint16(77))},
+		},
+		{
+			"another lifetime", limited, DataConsumerOptions{MaxPacketLifeTime: new(uint16(4000))},
+			SCTPStreamParameters{StreamID: 12, Ordered: new(false), MaxPacketLifeTime: new(uint16(4000))},
+		},
+		{
+			"retransmits", plain, DataConsumerOptions{MaxRetransmits: new(uint16(0))},
+			SCTPStreamParameters{StreamID: 12, Ordered: new(false), MaxRetransmits: new(uint16(0))},
+		},
+	} {
+		assert.Empty(t, cmp.Diff(test.want, test.o.stream(test.producer)), test.name)
+	}
+	require.EqualValues(t, 5000, *limited.MaxPacketLifeTime)
+}
+
+func TestDataMessageContent(t *testing.T) {
+	for _, test := range []struct {
+		in   DataMessage
+		ppid PPID
+		data string
+	}{
+		{TextMessage("hi"), 51, "hi"},
+		{TextMessage(""), 56, " "},
+		{DataMessage{Data: []byte("bin")}, 53, "bin"},
+		{DataMessage{}, 57, "\x00"},
+		{DataMessage{PPID: PPIDBinary}, 57, "\x00"},
+		{DataMessage{PPID: 99, Data: []byte("x")}, 99, "x"},
+		{DataMessage{PPID: PPIDStringEmpty, Data: []byte("y")}, 56, " "},
+		{DataMessage{PPID: PPIDBinaryEmpty, Data: []byte("y")}, 57, "\x00"},
+	} {
+		ppid, data, err := test.in.content()
+		require.NoError(t, err)
+		assert.Equal(t, test.ppid, ppid, "%v", test.in)
+		assert.Equal(t, test.data, string(data), "%v", test.in)
+	}
+	_, _, err := (&DataMessage{PPID: 99}).content()
+	require.ErrorIs(t, err, ErrInvalidArgument)
+}
