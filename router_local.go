@@ -162,6 +162,14 @@ func (r *router) CreateDirectTransport(ctx context.Context, o DirectTransportOpt
 	return t, nil
 }
 
+func (r *router) PipeToRouter(ctx context.Context, o PipeToRouterOptions) (PipeToRouterResult, error) {
+	p, err := pipeRouters(ctx, r, o.Router, &o)
+	if err != nil {
+		return p, r.failArgument("PipeToRouter", err)
+	}
+	return p, nil
+}
+
 // create lets the engine create t, makes it known and emits its birth.
 // server is the one whose ports it uses, or nil.
 func (r *router) create(

@@ -66,6 +66,7 @@ var cases = slices.Concat(
 	plainTransportCases,
 	plainMediaCases,
 	pipeTransportCases,
+	pipeToRouterCases,
 	directTransportCases,
 	producerCases,
 	produceErrorCases,

@@ -11,7 +11,6 @@ type checklistLine struct {
 }
 
 const (
-	withPipes     = "comes with pipes"
 	withData      = "comes with data channels"
 	withObservers = "comes with RTPObservers"
 	withLayers    = "comes with simulcast and SVC"
@@ -94,23 +93,23 @@ var checklist = []checklistLine{
 	{id: "PlainTransport 12", rule: "routerclose when the Router closes"},
 	{id: "PlainTransport 13", rule: "routerclose when the Worker closes"},
 
-	{id: "PipeTransport 1", rule: "pipeToRouter with audio", absent: withPipes},
-	{id: "PipeTransport 2", rule: "pipeToRouter with video that is paused", absent: withPipes},
+	{id: "PipeTransport 1", rule: "pipeToRouter with audio"},
+	{id: "PipeTransport 2", rule: "pipeToRouter with video that is paused"},
 	{id: "PipeTransport 3", rule: "wrong arguments"},
 	{id: "PipeTransport 4", rule: "enableRtx"},
 	{id: "PipeTransport 5", rule: "connect with SRTP"},
 	{id: "PipeTransport 6", rule: "connect with SRTP that is not enabled"},
 	{id: "PipeTransport 7", rule: "connect with wrong SRTP parameters"},
 	{id: "PipeTransport 8", rule: "a fixed port"},
-	{id: "PipeTransport 9", rule: "consume a pipe Producer", absent: withPipes},
-	{id: "PipeTransport 10", rule: "pause and resume of the Producer propagate", absent: withPipes},
-	{id: "PipeTransport 11", rule: "the end of the Producer propagates", absent: withPipes},
-	{id: "PipeTransport 12", rule: "pipeToRouter within one Worker", absent: withPipes},
+	{id: "PipeTransport 9", rule: "consume a pipe Producer", absent: withLayers},
+	{id: "PipeTransport 10", rule: "pause and resume of the Producer propagate"},
+	{id: "PipeTransport 11", rule: "the end of the Producer propagates"},
+	{id: "PipeTransport 12", rule: "pipeToRouter within one Worker"},
 	{id: "PipeTransport 13", rule: "pipeToRouter with data", absent: withData},
 	{id: "PipeTransport 14", rule: "consume a pipe DataProducer", absent: withData},
 	{id: "PipeTransport 15", rule: "the end of the DataProducer propagates", absent: withData},
-	{id: "PipeTransport 16", rule: "two concurrent calls of pipeToRouter make one pair", absent: withPipes},
-	{id: "PipeTransport 17", rule: "two concurrent calls in opposite directions too", absent: withPipes},
+	{id: "PipeTransport 16", rule: "two concurrent calls of pipeToRouter make one pair"},
+	{id: "PipeTransport 17", rule: "two concurrent calls in opposite directions too"},
 
 	{id: "DirectTransport 1", rule: "create; dump"},
 	{id: "DirectTransport 2", rule: "wrong message sizes", absent: withData},
@@ -180,8 +179,8 @@ var checklist = []checklistLine{
 	{id: "ortc 4", rule: "from H264 Producer to Consumer: payload types, profiles, extensions"},
 	{id: "ortc 5", rule: "a codec that the Router lacks"},
 
-	{id: "newer 1", rule: "pipeToRouter with keepId false", absent: withPipes},
-	{id: "newer 2", rule: "pipeToRouter with keepId true in one Worker", absent: withPipes},
+	{id: "newer 1", rule: "pipeToRouter with keepId false"},
+	{id: "newer 2", rule: "pipeToRouter with keepId true in one Worker"},
 	{id: "newer 3", rule: "exposeInternalIp adds candidates after the announced ones"},
 	{id: "newer 4", rule: "msid reaches Consumers"},
 	{id: "newer 5", rule: "AV1"},
@@ -221,8 +220,8 @@ var releases = []checklistLine{
 	{id: "3.21.0", rule: "WorkerClosedError and NotFoundError"},
 	{id: "3.25.0", rule: "abs-capture-time only where the Producer negotiated it"},
 	{id: "3.25.0 CNAME", rule: "each Producer of a PipeTransport has its own CNAME"},
-	{id: "3.19.0", rule: "pipeToRouter with keepId", absent: withPipes},
-	{id: "3.19.4", rule: "the dependency descriptor travels through pipes", absent: withPipes},
+	{id: "3.19.0", rule: "pipeToRouter with keepId"},
+	{id: "3.19.4", rule: "the dependency descriptor travels through pipes"},
 	{id: "3.20.0", rule: "the options of the new SCTP stack", absent: withData},
 	{id: "3.21.1", rule: "SVC for VP8 and H264", absent: withLayers},
 	{id: "3.22.0 to 3.24.2", rule: "subchannels", absent: withData},

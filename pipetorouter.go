@@ -1,0 +1,146 @@
+package mafalda
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+)
+
+// PipeToRouterOptions are the options of [Router.PipeToRouter].
+type PipeToRouterOptions struct {
+	// ProducerID is the id of a Producer of this Router. Required.
+	ProducerID string
+	// Router is the one that gets the media: another one, of any Worker, host or
+	// implementation. Required.
+	Router Router
+	// KeepID gives the new Producer the id of the old one, which two Routers of
+	// one Worker can't have. nil means true.
+	KeepID *bool
+
+	// What follows is for the two PipeTransports, and ignored once they exist.
+
+	// ListenInfo is where both PipeTransports receive: its IP has to be one that
+	// each side reaches. nil means UDP on 127.0.0.1.
+	ListenInfo *ListenInfo
+	// EnableRTX repairs losses between the PipeTransports.
+	EnableRTX bool
+	// EnableSRTP encrypts.
+	EnableSRTP bool
+}
+
+func (o *PipeToRouterOptions) validate(from, to Router) error {
+	switch {
+	case o.ProducerID == "":
+		return invalid("ProducerID is missing")
+	case from == nil || to == nil:
+		return invalid("Router is missing")
+	case from == to:
+		return invalid("a Router can't be piped to itself")
+	}
+	return nil
+}
+
+// keepID returns KeepID with its default.
+func (o *PipeToRouterOptions) keepID() bool { return o.KeepID == nil || *o.KeepID }
+
+// transportOptions are those of both PipeTransports.
+func (o *PipeToRouterOptions) transportOptions() PipeTransportOptions {
+	t := PipeTransportOptions{EnableRTX: o.EnableRTX, EnableSRTP: o.EnableSRTP}
+	if o.ListenInfo != nil {
+		t.ListenInfo = *o.ListenInfo
+	} else {
+		t.ListenInfo = ListenInfo{Protocol: ProtocolUDP, IP: netip.AddrFrom4([4]byte{127, 0, 0, 1})}
+	}
+	return t
+}
+
+// PipeToRouterResult is what [Router.PipeToRouter] has made.
+type PipeToRouterResult struct {
+	// PipeConsumer takes the media from this Router, PipeProducer brings it to
+	// the other one. When one closes, so does the other, and what pauses the
+	// first pauses the second.
+	PipeConsumer Consumer
+	PipeProducer Producer
+}
+
+// PipeRouters is from.PipeToRouter with to as the Router of o, whatever
+// implementations they are of: it calls nothing but their public methods. It is
+// there for implementations of [Router], whose PipeToRouter can be a call of it.
+//
+// All calls for the same two Routers, in either direction, share two
+// PipeTransports, which live as long as both Routers.
+func PipeRouters(ctx context.Context, from, to Router, o PipeToRouterOptions) (PipeToRouterResult, error) {
+	r, err := pipeRouters(ctx, from, to, &o)
+	if err != nil {
+		e := &Error{Op: "PipeRouters", Object: "Router", Err: err}
+		if from != nil {
+			e.ID = from.ID()
+		}
+		return r, e
+	}
+	return r, nil
+}
+
+func pipeRouters(ctx context.Context, from, to Router, o *PipeToRouterOptions) (PipeToRouterResult, error) {
+	var none PipeToRouterResult
+	if err := o.validate(from, to); err != nil {
+		return none, err
+	}
+	p := producerOf(from, o.ProducerID)
+	if p == nil {
+		if from.Closed() {
+			return none, ErrClosed
+		}
+		return none, unknownProducer(o.ProducerID)
+	}
+	local, remote, err := pipes.join(ctx, from, to, o)
+	if err != nil {
+		return none, err
+	}
+	c, err := local.Consume(ctx, ConsumerOptions{ProducerID: p.ID()})
+	if err != nil {
+		return none, err
+	}
+	produce := ProducerOptions{
+		Kind: c.Kind(), RTPParameters: c.RTPParameters(), Paused: c.ProducerPaused(), AppData: p.AppData(),
+	}
+	if o.keepID() {
+		produce.ID = p.ID()
+	}
+	far, err := remote.Produce(ctx, produce)
+	if err != nil {
+		_ = c.Close() // nothing can be done about it
+		return none, err
+	}
+	m := &pipeMirror{near: c, far: far, paused: produce.Paused}
+	err = m.start(ctx)
+	switch {
+	case p.Closed():
+		err = fmt.Errorf("original Producer closed: %w", ErrNotFound)
+	case err == nil && (c.Closed() || far.Closed()):
+		err = ErrClosed
+	}
+	if err != nil {
+		m.close()
+		return none, err
+	}
+	return PipeToRouterResult{PipeConsumer: c, PipeProducer: far}, nil
+}
+
+// producerOf returns the open Producer of r with that id, or nil.
+func producerOf(r Router, id string) Producer {
+	if r, ok := r.(*router); ok {
+		if p := r.producer(id); p != nil {
+			return p
+		}
+		return nil
+	}
+	for _, t := range r.Transports() {
+		for _, p := range t.Producers() {
+			if p.ID() == id {
+				return p
+			}
+		}
+	}
+	return nil
+}
