@@ -1,0 +1,101 @@
+package bwe
+
+import (
+	"math"
+	"time"
+)
+
+const (
+	backoff      = 0.85 // of what was delivered, after over-use
+	growth       = 1.08 // a second, far from the capacity
+	minGrowth    = 4000 // bit/s a second, near it
+	packetSize   = 1200 // bytes, the step near the capacity in one response time
+	responseTime = 100 * time.Millisecond
+	// headroom is how far the rate may grow over what was delivered: beyond it
+	// nothing is known.
+	headroom = 1.4
+	// A path that went on being over-used for one round trip is backed off from
+	// again.
+	minBackoffInterval = 100 * time.Millisecond
+	maxBackoffInterval = 300 * time.Millisecond
+	maxUpdateInterval  = time.Second
+)
+
+// An aimd raises a rate until the path is over-used and then falls below what
+// was delivered: additive near the known capacity, multiplicative far from it
+// (draft-ietf-rmcat-gcc-02 §5.6).
+type aimd struct {
+	rate      float64 // bit/s
+	holding   bool    // after a decrease, until the path is seen normal
+	updated   time.Duration
+	decreased time.Duration // last time
+	dropped   bool          // decreased is set
+	capacity  capacity
+}
+
+// set gives the rate a value from elsewhere.
+func (a *aimd) set(now time.Duration, rate float64) {
+	a.rate, a.updated = rate, now
+}
+
+// update takes what the delay says. delivered is the rate at which the path
+// delivers, in bit/s, 0 while unknown; still says that the rate must not grow.
+func (a *aimd) update(now time.Duration, u usage, delivered float64, rtt time.Duration, still bool) {
+	dt := min(max(now-a.updated, 0), maxUpdateInterval)
+	a.updated = now
+	switch {
+	case u == overUse:
+		a.decrease(now, delivered, rtt)
+	case u == underUse:
+		a.holding = true
+	case still:
+	case a.holding:
+		a.holding = false
+	default:
+		a.increase(dt, delivered, rtt)
+	}
+}
+
+func (a *aimd) decrease(now time.Duration, delivered float64, rtt time.Duration) {
+	a.holding = true
+	wait := min(max(rtt, minBackoffInterval), maxBackoffInterval)
+	if a.dropped && now-a.decreased < wait && delivered > a.rate/2 {
+		return
+	}
+	if delivered == 0 {
+		a.rate *= backoff
+	} else {
+		rate := backoff * delivered
+		if rate > a.rate && a.capacity.mean != 0 {
+			rate = backoff * a.capacity.mean * 1000
+		}
+		a.rate = min(a.rate, rate)
+		if delivered < a.capacity.low() {
+			a.capacity.forget()
+		}
+		a.capacity.add(delivered, capacityOver)
+	}
+	a.dropped, a.decreased = true, now
+}
+
+func (a *aimd) increase(dt time.Duration, delivered float64, rtt time.Duration) {
+	if a.capacity.mean != 0 && delivered > a.capacity.high() {
+		a.capacity.forget()
+	}
+	var rate float64
+	if a.capacity.mean != 0 {
+		rate = a.rate + a.slope(rtt)*dt.Seconds()
+	} else {
+		rate = a.rate * math.Pow(growth, dt.Seconds())
+	}
+	if delivered != 0 {
+		rate = min(rate, headroom*delivered)
+	}
+	a.rate = max(a.rate, rate)
+}
+
+// slope returns the growth near the capacity, in bit/s a second: about one
+// packet in each response time.
+func (a *aimd) slope(rtt time.Duration) float64 {
+	return max(minGrowth, packetSize*8/(rtt+responseTime).Seconds())
+}

@@ -1,0 +1,248 @@
+// Package bwe estimates how much may be sent to a peer.
+//
+// An [Estimator] is told what was sent and what the peer says of it, by
+// transport-wide feedback, receiver reports or REMB, and says how many bit/s
+// the path can take, and which padding to send in order to find out whether it
+// can take more. The rate is the lowest of what the delay allows (trend of the
+// one-way delay, additive increase and multiplicative decrease), what the
+// losses allow beyond those that the path has of itself, and what the peer
+// asks for. The method is that of draft-ietf-rmcat-gcc-02, with probes, a line
+// fit instead of the Kalman filter, and a loss model instead of fixed
+// thresholds; docs/bandwidth.md shows what it does.
+//
+// A [Client] holds the rules of mediasoup on top: what the application desires,
+// and when it hears of a new estimate.
+//
+// Nothing here reads a clock or does I/O: now is the monotonic time of the
+// Worker. All rates are in bit/s.
+package bwe
+
+import (
+	"math"
+	"time"
+
+	"github.com/mafalda-sfu/mafalda/internal/probe"
+)
+
+const (
+	// DefaultInitial is the estimate to begin with, in bit/s.
+	DefaultInitial = 600_000
+	// AbsoluteMin is what an estimate never falls below, in bit/s.
+	AbsoluteMin = 30_000
+
+	interval = 25 * time.Millisecond // of Tick
+
+	// A peer that says nothing for silence, and some round trips, although we
+	// send, is not hearing us.
+	silence       = 500 * time.Millisecond
+	silenceRTTs   = 3
+	silenceFactor = 0.8
+
+	rttSmoothing = 0.125
+	maxRTT       = 10 * time.Second
+)
+
+// A Config says how an Estimator begins.
+type Config struct {
+	// Initial is the first estimate, in bit/s. 0 means 600,000; it is at least
+	// 30,000.
+	Initial uint64
+}
+
+// Limits bound an estimate and say what more would be good for.
+type Limits struct {
+	Min uint64 // bit/s; never less than 30,000
+	Max uint64 // bit/s; 0: none
+	// Padding is the rate up to which it is worth to probe, in bit/s: what the
+	// application could use, or a part of it. 0: no probes.
+	Padding uint64
+}
+
+// An Estimator is the state of one path. Make it with [New].
+type Estimator struct {
+	initial  float64
+	min, max float64 // max 0: none
+	wanted   float64
+	up       bool
+
+	history history
+	clock   remoteClock
+
+	groups     groups
+	trend      trend
+	throughput throughput
+	queue      queue
+	aimd       aimd
+	loss       lossModel
+	alr        alr
+	planner    planner
+	pacer      probe.Pacer
+	meter      probe.Meter
+
+	rtt       time.Duration // smoothed; 0: unknown
+	feedbacks int
+	heard     time.Duration // last feedback
+	quietAt   time.Duration // last reduction for silence
+	quiet     float64       // factor for silence, 1: none
+	sentAt    time.Duration // last packet
+	firstSent time.Duration // since something was heard
+	owed      bool          // something was sent since
+
+	remb     float64 // 0: none
+	sentRate sentRate
+	ticked   time.Duration
+}
+
+// New returns an Estimator for a path that is down.
+func New(c Config, now time.Duration) *Estimator {
+	if c.Initial == 0 {
+		c.Initial = DefaultInitial
+	}
+	e := &Estimator{initial: max(float64(c.Initial), AbsoluteMin), min: AbsoluteMin, ticked: now}
+	e.reset(now)
+	return e
+}
+
+// reset forgets the path.
+func (e *Estimator) reset(now time.Duration) {
+	e.groups.reset()
+	e.trend.reset()
+	e.throughput.reset()
+	e.queue.reset()
+	e.loss.reset()
+	e.planner.reset()
+	e.pacer.Reset()
+	e.meter.Reset()
+	e.clock = remoteClock{}
+	e.alr = alr{updated: now}
+	e.aimd = aimd{}
+	e.aimd.set(now, e.clamp(e.initial))
+	e.remb = 0
+	e.quiet = 1
+	e.owed = false
+	e.heard = now
+	e.rtt = 0
+	e.feedbacks = 0
+}
+
+func (e *Estimator) clamp(rate float64) float64 {
+	if e.max > 0 {
+		rate = min(rate, e.max)
+	}
+	return max(rate, e.min)
+}
+
+// SetLimits sets what bounds the estimate.
+func (e *Estimator) SetLimits(now time.Duration, l Limits) {
+	e.min = max(float64(l.Min), AbsoluteMin)
+	e.max = float64(l.Max)
+	wanted := float64(l.Padding)
+	if wanted > e.wanted && e.wanted < e.aimd.rate {
+		e.planner.wake = true
+	}
+	e.wanted = wanted
+	e.aimd.rate = e.clamp(e.aimd.rate)
+	e.plan(now)
+}
+
+// SetNetwork says whether packets can be sent. A path that comes up is a new
+// one: nothing is known of it.
+func (e *Estimator) SetNetwork(now time.Duration, up bool) {
+	if e.up == up {
+		return
+	}
+	e.up = up
+	e.reset(now)
+	e.plan(now)
+}
+
+// Available returns the bitrate that may be sent, in bit/s, all packets
+// included.
+func (e *Estimator) Available() uint64 {
+	rate := min(e.aimd.rate, e.loss.bound) * e.quiet
+	if e.aimd.dropped {
+		rate *= e.queue.drain(e.heard - e.aimd.decreased)
+	}
+	if e.remb > 0 {
+		rate = min(rate, e.remb)
+	}
+	return uint64(math.Round(e.clamp(rate)))
+}
+
+// RTT returns the round trip time, 0 while it is unknown.
+func (e *Estimator) RTT() time.Duration { return e.rtt }
+
+// Loss returns the part of the packets, 0 to 1, that is believed to get lost
+// whatever is sent.
+func (e *Estimator) Loss() float64 { return e.loss.inherent }
+
+// Limited reports whether the application sends much less than it may.
+func (e *Estimator) Limited() bool { return e.alr.limited }
+
+// Tick does what the passing of time asks for. Call it at the time of
+// [Estimator.Deadline] or more often.
+func (e *Estimator) Tick(now time.Duration) {
+	e.ticked = now
+	if !e.up {
+		return
+	}
+	e.alr.update(now, 0, e.aimd.rate)
+	e.listen(now)
+	e.plan(now)
+}
+
+// Deadline returns when to call [Estimator.Tick] and [Estimator.NextProbe]; ok
+// is false while the network is down.
+func (e *Estimator) Deadline() (at time.Duration, ok bool) {
+	if !e.up {
+		return 0, false
+	}
+	at = e.ticked + interval
+	if due, ok := e.pacer.Deadline(); ok {
+		at = min(at, due)
+	}
+	return at, true
+}
+
+// NextProbe returns the size of a padding packet to send now, in bytes, and the
+// cluster that it belongs to; ok is false when none is due. It has to be sent
+// and told by [Estimator.Sent] before the next call.
+func (e *Estimator) NextProbe(now time.Duration) (size, cluster int, ok bool) {
+	if !e.up {
+		return 0, 0, false
+	}
+	size, c, ok := e.pacer.Next(now)
+	return size, c.ID, ok
+}
+
+// plan begins probes.
+func (e *Estimator) plan(now time.Duration) {
+	if !e.up || e.pacer.Active() {
+		return
+	}
+	clear := e.trend.usage == normalUse && e.queue.delay < standing && e.quiet == 1 &&
+		(!e.aimd.dropped || now-e.aimd.decreased > settled) && (e.loss.lowered == 0 || now-e.loss.lowered > settled)
+	first, second := e.planner.plan(now, min(e.aimd.rate, e.loss.bound), e.wanted, e.max, clear)
+	if first > 0 {
+		e.pacer.Add(now, first)
+	}
+	if second > 0 {
+		e.pacer.Add(now, second)
+	}
+}
+
+// listen lowers the rate while the peer says nothing.
+func (e *Estimator) listen(now time.Duration) {
+	if e.feedbacks == 0 || !e.owed {
+		return
+	}
+	limit := silence + silenceRTTs*e.rtt
+	if now-max(e.firstSent, e.heard) < limit || now-e.quietAt < silence {
+		return
+	}
+	e.quiet *= silenceFactor
+	e.quietAt = now
+	if e.quiet*e.aimd.rate < e.min {
+		e.quiet = e.min / e.aimd.rate
+	}
+}

@@ -1,0 +1,225 @@
+package bwe
+
+import (
+	"time"
+
+	"github.com/mafalda-sfu/mafalda/internal/rtcp"
+)
+
+const (
+	referenceUnit = 64 * time.Millisecond
+	referenceBits = 24
+)
+
+// A remoteClock makes one line of the reference times of feedbacks, which wrap
+// every twelve days.
+type remoteClock struct {
+	known bool
+	last  int32
+	at    time.Duration
+}
+
+func (c *remoteClock) extend(reference int32) time.Duration {
+	if !c.known {
+		c.known, c.last = true, reference
+		// Far from zero, so that earlier times are positive.
+		c.at = referenceUnit << referenceBits
+	}
+	const spare = 32 - referenceBits
+	c.at += time.Duration((reference-c.last)<<spare>>spare) * referenceUnit
+	c.last = reference
+	return c.at
+}
+
+// sentRate is the rate of what is sent, for receiver reports.
+type sentRate struct {
+	begin time.Duration
+	bytes float64
+	rate  float64
+}
+
+func (s *sentRate) sent(now time.Duration, size int) {
+	s.bytes += float64(size)
+	if d := now - s.begin; d >= time.Second {
+		s.rate = s.bytes * 8 / d.Seconds()
+		s.begin, s.bytes = now, 0
+	}
+}
+
+// Sent takes note of a packet that leaves now, with its transport-wide sequence
+// number and its size in bytes; probe is the cluster of a padding packet, 0 for
+// media. A number that was used before counts as sent, but is not measured.
+func (e *Estimator) Sent(now time.Duration, wideSeq uint16, size, probe int) {
+	e.alr.sent(now, size, e.aimd.rate)
+	e.sentRate.sent(now, size)
+	e.sentAt = now
+	if !e.owed {
+		e.owed, e.firstSent = true, now
+	}
+	p := e.history.add(now, wideSeq, size)
+	if p == nil {
+		return
+	}
+	c, last := e.pacer.Sent(now, size, probe != 0)
+	if c.ID != 0 {
+		p.cluster = int32(c.ID)
+		e.meter.Sent(now, c, p.seq, size, last)
+	}
+}
+
+// Feedback takes what the peer says of the packets that were sent. What it
+// says of others, or says again, is ignored.
+func (e *Estimator) Feedback(now time.Duration, f rtcp.TransportCC) {
+	h := &e.history
+	if h.newest == 0 || !e.up {
+		return
+	}
+	seq := h.extend(f.BaseSeq())
+	if seq > h.newest {
+		return
+	}
+	count := min(int64(f.Count()), h.newest-seq+1)
+	arrival := e.clock.extend(f.ReferenceTime())
+	statuses := f.Statuses()
+	var newest *sent
+	observed := false
+	for ; count > 0; count-- {
+		st, ok := statuses.Next()
+		if !ok {
+			break
+		}
+		arrival += time.Duration(st.Delta) * time.Microsecond
+		p := h.find(seq)
+		seq++
+		switch {
+		case p == nil || p.state == received:
+		case st.Received:
+			observed = e.arrived(p, arrival) || observed
+			if newest == nil || p.seq > newest.seq {
+				newest = p
+			}
+		case p.state == unknown:
+			p.state = lost
+			observed = e.loss.packet(p.at, int(p.size), true) || observed
+		}
+	}
+	if observed {
+		e.loss.update(now)
+	}
+	if newest == nil {
+		return
+	}
+	e.heard, e.owed, e.quiet = now, h.acked < h.newest, 1
+	e.firstSent = now
+	e.feedbacks++
+	e.roundTrip(now - newest.at)
+	e.queue.end(now)
+	e.adapt(now)
+}
+
+// arrived takes note of one packet, by the receiver's clock. It reports whether
+// an observation of losses is complete.
+func (e *Estimator) arrived(p *sent, arrival time.Duration) (observed bool) {
+	if p.state == lost {
+		e.loss.undo()
+	} else {
+		observed = e.loss.packet(p.at, int(p.size), false)
+	}
+	e.history.ack(p)
+	size := int(p.size)
+	e.throughput.add(arrival, size)
+	e.queue.packet(arrival - p.at)
+	if p.cluster != 0 {
+		e.meter.Arrived(int(p.cluster), p.at, arrival, size)
+	}
+	if d, ok := e.groups.add(p.at, arrival); ok {
+		e.trend.add(d, e.groups.previous.lastArrival)
+	}
+	return observed
+}
+
+func (e *Estimator) roundTrip(rtt time.Duration) {
+	rtt = min(max(rtt, 0), maxRTT)
+	if e.rtt == 0 {
+		e.rtt = rtt
+		return
+	}
+	e.rtt += time.Duration(rttSmoothing * float64(rtt-e.rtt))
+}
+
+// adapt draws the conclusions of a feedback.
+func (e *Estimator) adapt(now time.Duration) {
+	u := e.trend.usage
+	window := longWindow
+	if u == overUse {
+		window = shortWindow
+	}
+	delivered, _ := e.throughput.rate(window)
+	// What gets lost by itself has to be sent too.
+	delivered /= 1 - e.loss.inherent
+	before := e.aimd.rate
+	still := e.queue.delay > standing
+	e.aimd.update(now, u, delivered, e.rtt, still)
+	e.aimd.rate = e.clamp(e.aimd.rate)
+	if e.aimd.rate < before {
+		e.planner.drop(now, before, e.aimd.rate)
+	}
+	e.probed(now)
+}
+
+// probed takes the results of probes.
+func (e *Estimator) probed(now time.Duration) {
+	for {
+		r, ok := e.meter.Take(e.history.acked, e.loss.inherent)
+		if !ok {
+			return
+		}
+		helped := r.Bitrate > min(e.aimd.rate, e.loss.bound) && e.trend.usage != overUse
+		if helped {
+			e.aimd.set(now, e.clamp(r.Bitrate))
+			if r.Saturated {
+				e.aimd.capacity.add(r.Bitrate, capacityProbe)
+			} else {
+				e.aimd.capacity.forget()
+			}
+			e.loss.bound = max(e.loss.bound, r.Bitrate)
+		}
+		if next := e.planner.result(now, r.Rate, r.Bitrate, e.wanted, e.max, helped); next > 0 {
+			e.pacer.Add(now, next)
+		}
+	}
+}
+
+// ReceiverReport takes what a receiver report says of the time since the one
+// before: how many packets were lost of those expected, and the round trip
+// time, 0 when unknown. It counts while there is no transport-wide feedback.
+func (e *Estimator) ReceiverReport(now time.Duration, lost, expected int, rtt time.Duration) {
+	if e.feedbacks > 0 || !e.up {
+		return
+	}
+	if rtt > 0 {
+		e.roundTrip(rtt)
+	}
+	if expected <= 0 {
+		return
+	}
+	e.loss.report(float64(max(lost, 0)), float64(expected), e.sentRate.rate)
+	e.loss.update(now)
+}
+
+// REMB takes the bitrate that the peer asks for at most; 0 lifts it. While
+// there is no transport-wide feedback it is the estimate.
+func (e *Estimator) REMB(now time.Duration, bitrate uint64) {
+	if !e.up {
+		return
+	}
+	e.remb = float64(bitrate)
+	if e.feedbacks == 0 && bitrate > 0 {
+		before := e.aimd.rate
+		e.aimd.set(now, e.clamp(e.remb))
+		e.planner.waiting = false
+		if e.aimd.rate < before {
+			e.planner.drop(now, before, e.aimd.rate)
+		}
+	}
+}
