@@ -13,12 +13,22 @@ const (
 	responseTime = 100 * time.Millisecond
 	// headroom is how far the rate may grow over what was delivered: beyond it
 	// nothing is known.
-	headroom = 1.4
+	headroom = 1.3
 	// A path that went on being over-used for one round trip is backed off from
 	// again.
 	minBackoffInterval = 100 * time.Millisecond
 	maxBackoffInterval = 300 * time.Millisecond
+	// A queue that grows although this part of the rate is delivered is mostly
+	// that of others: there is no hurry.
+	mild         = 0.9
+	mildInterval = 800 * time.Millisecond
 	maxUpdateInterval  = time.Second
+
+	// What a train shows of a full line is its share among the trains of
+	// others, more than what one can get for long. So for a while after over-use
+	// it must be this much more than what was delivered then.
+	shareFactor = 1.5
+	shareMemory = 15 * time.Second
 )
 
 // An aimd raises a rate until the path is over-used and then falls below what
@@ -30,6 +40,7 @@ type aimd struct {
 	updated   time.Duration
 	decreased time.Duration // last time
 	dropped   bool          // decreased is set
+	reached   float64       // what was delivered at that time, bit/s
 	capacity  capacity
 }
 
@@ -59,6 +70,9 @@ func (a *aimd) update(now time.Duration, u usage, delivered float64, rtt time.Du
 func (a *aimd) decrease(now time.Duration, delivered float64, rtt time.Duration) {
 	a.holding = true
 	wait := min(max(rtt, minBackoffInterval), maxBackoffInterval)
+	if delivered > mild*a.rate {
+		wait = mildInterval
+	}
 	if a.dropped && now-a.decreased < wait && delivered > a.rate/2 {
 		return
 	}
@@ -75,7 +89,16 @@ func (a *aimd) decrease(now time.Duration, delivered float64, rtt time.Duration)
 		}
 		a.capacity.add(delivered, capacityOver)
 	}
-	a.dropped, a.decreased = true, now
+	a.dropped, a.decreased, a.reached = true, now, max(delivered, a.rate)
+}
+
+// trust returns how much of the rate to believe that a probe showed which
+// filled the line.
+func (a *aimd) trust(now time.Duration, rate float64) float64 {
+	if !a.dropped || now-a.decreased > shareMemory || rate > shareFactor*a.reached {
+		return rate
+	}
+	return min(rate, backoff*a.reached)
 }
 
 func (a *aimd) increase(dt time.Duration, delivered float64, rtt time.Duration) {

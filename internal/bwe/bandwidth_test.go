@@ -1,6 +1,9 @@
 package bwe
 
 import (
+	"fmt"
+	"os"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -31,5 +34,31 @@ func TestScenarios(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestDebug(t *testing.T) {
+	name := os.Getenv("DEBUG")
+	for _, s := range scenarios {
+		if s.name != name {
+			continue
+		}
+		seed, _ := strconv.Atoi(os.Getenv("SEED"))
+		r := s.run(variants[seed-1])
+		for i := range r.flows[0].samples {
+			if i%10 != 0 {
+				continue
+			}
+			line := ""
+			at := r.flows[0].samples[i].at
+			for _, f := range r.flows {
+				for _, x := range f.samples {
+					if x.at/(100*time.Millisecond) == at/(100*time.Millisecond) {
+						line += fmt.Sprintf("  est %4.0fk sent %4.0fk", x.estimate/1000, x.sent/1000)
+					}
+				}
+			}
+			t.Logf("%5.1f %s", at.Seconds(), line)
+		}
 	}
 }

@@ -158,7 +158,7 @@ func (e *Estimator) adapt(now time.Duration) {
 	// What gets lost by itself has to be sent too.
 	delivered /= 1 - e.loss.inherent
 	before := e.aimd.rate
-	still := e.queue.delay > standing
+	still := e.queue.delay > standing && e.aimd.dropped && now-e.aimd.decreased < drainAfter
 	e.aimd.update(now, u, delivered, e.rtt, still)
 	e.aimd.rate = e.clamp(e.aimd.rate)
 	if e.aimd.rate < before {
@@ -173,6 +173,9 @@ func (e *Estimator) probed(now time.Duration) {
 		r, ok := e.meter.Take(e.history.acked, e.loss.inherent)
 		if !ok {
 			return
+		}
+		if r.Saturated {
+			r.Bitrate = e.aimd.trust(now, r.Bitrate)
 		}
 		helped := r.Bitrate > min(e.aimd.rate, e.loss.bound) && e.trend.usage != overUse
 		if helped {

@@ -19,10 +19,18 @@ const (
 	inherentBalance = 100_000 // bit/s
 	maxInherent     = 0.5
 
+	// What a path loses of itself it loses all the time: no more than in the best
+	// of the last blocks of observations, and some more by chance.
+	blockLen       = 4
+	blocks         = 30
+	blockTolerance = 0.06
+
 	// certainty is by how much a bound must explain the losses better, as a
 	// logarithm of the likelihood. Losses come in bursts: it is far more than
 	// independent ones would ask for.
 	certainty = 10
+	// boundMargin below the bound the losses end, which shows what is inherent.
+	boundMargin = 0.95
 	// boundGrowth is how a bound is lifted with each observation that does not
 	// ask for it.
 	boundGrowth  = 1.02
@@ -55,6 +63,11 @@ type lossModel struct {
 	list  [observations]observation // ring
 	at, n int
 
+	block  observation // in the making
+	blockN int
+	floor  [blocks]float64 // ring of losses
+	floors int             // ever
+
 	current    observation
 	bytes      float64
 	begin, end time.Duration // sending
@@ -62,7 +75,6 @@ type lossModel struct {
 
 	since   time.Duration // packets sent before are too old
 	lowered time.Duration
-	reports int // ever
 }
 
 func (l *lossModel) reset() { *l = lossModel{bound: math.Inf(1)} }
@@ -112,7 +124,26 @@ func (l *lossModel) push(o observation) {
 	l.list[l.at] = o
 	l.at = (l.at + 1) % observations
 	l.n = min(l.n+1, observations)
-	l.reports++
+	l.block.lost += o.lost
+	l.block.total += o.total
+	if l.blockN++; l.blockN == blockLen {
+		l.floor[l.floors%blocks] = l.block.lost / max(l.block.total, 1)
+		l.floors++
+		l.blockN, l.block = 0, observation{}
+	}
+}
+
+// limit returns the highest inherent loss to believe in at a rate.
+func (l *lossModel) limit(rate float64) float64 {
+	limit := min(inherentBase+inherentBalance/rate, maxInherent)
+	if l.floors < 2 {
+		return limit
+	}
+	floor := 1.0
+	for _, f := range l.floor[:min(l.floors, blocks)] {
+		floor = min(floor, f)
+	}
+	return min(limit, floor+blockTolerance)
 }
 
 // update fits the model.
@@ -149,7 +180,7 @@ func (l *lossModel) update(now time.Duration) {
 		l.lift()
 		return
 	} else {
-		bound = max(bound, minLossBound*newest)
+		bound = max(boundMargin*bound, minLossBound*newest)
 	}
 	if bound < l.bound {
 		l.bound, l.lowered, l.since = bound, now, now
@@ -170,7 +201,7 @@ func (l *lossModel) last(i int) *observation {
 // the path carries bound, and the likeliest inherent loss; top is the highest
 // rate sent.
 func (l *lossModel) fit(bound, top float64, n int) (likelihood, inherent float64) {
-	limit := min(inherentBase+inherentBalance/min(bound, top), maxInherent)
+	limit := l.limit(min(bound, top))
 	p := 0.02
 	for range fitSteps {
 		var d1, d2 float64

@@ -49,8 +49,8 @@ func (p *planner) drop(now time.Duration, from, to float64) {
 	}
 	if to < dropped*from {
 		p.before, p.droppedAt = from, now
+		p.every = minProbeInterval
 	}
-	p.every = minProbeInterval
 	p.next = max(p.next, now+p.every)
 }
 

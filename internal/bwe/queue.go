@@ -12,7 +12,7 @@ const (
 	minDrain  = 0.5
 	// drainAfter is for how long after a decrease a queue is taken for our own
 	// and not that of others.
-	drainAfter = 3 * time.Second
+	drainAfter = 2 * time.Second
 )
 
 // A queue tells how long packets wait on the way: the one-way delay above the

@@ -283,11 +283,14 @@ var scenarios = []scenario{
 		},
 	},
 	{
-		name: "shallow", about: "a queue of a tenth of the usual on 2 M",
+		name: "shallow", about: "a queue of a third of the usual on 2 M, frames paced",
 		link: link{steps: constant(2e6)}, long: 60 * time.Second,
-		start: func(w *world) { w.link.queue /= 10; oneElastic(w) },
+		start: func(w *world) {
+			w.link.queue /= 3
+			w.start(0, 300_000, &elastic{max: 3e6}, nil).paced = true
+		},
 		gates: func(r *run) []gate {
-			return append(utilisationGates(60)(r), gate{what: "lost", value: 100 * float64(r.count.lost) / float64(r.count.sent), bound: 25, most: true, unit: " %"})
+			return append(utilisationGates(60)(r), gate{what: "lost", value: 100 * float64(r.count.lost) / float64(r.count.sent), bound: 5, most: true, unit: " %"})
 		},
 	},
 	{

@@ -176,6 +176,8 @@ type flow struct {
 	source source
 	every  time.Duration // of feedback
 	lossy  bool          // some feedback is lost
+	fixed  bool          // limits are given, the source has no say
+	paced  bool          // frames leave at 2.5 times their rate, not at once
 
 	available uint64 // told
 	sent      []carried
@@ -201,7 +203,7 @@ const sampleEvery = 100 * time.Millisecond
 
 // start adds a flow that begins at a time.
 func (w *world) start(at time.Duration, initial uint64, s source, limits *Limits) *flow {
-	f := &flow{w: w, id: len(w.flows), source: s, every: 100 * time.Millisecond}
+	f := &flow{w: w, id: len(w.flows), source: s, every: 100 * time.Millisecond, fixed: limits != nil}
 	w.flows = append(w.flows, f)
 	w.at(at, func() {
 		f.est = New(Config{Initial: initial}, w.now)
@@ -217,14 +219,14 @@ func (w *world) start(at time.Duration, initial uint64, s source, limits *Limits
 		f.available = initial
 		f.est.SetNetwork(w.now, true)
 		s.start(f)
-		f.tick(limits == nil)
+		f.tick()
 		w.at(w.now+f.every, f.feedback)
 		w.at(w.now+sampleEvery, f.sample)
 	})
 	return f
 }
 
-func (f *flow) tick(managed bool) {
+func (f *flow) tick() {
 	now := f.w.now
 	f.est.Tick(now)
 	for {
@@ -235,18 +237,18 @@ func (f *flow) tick(managed bool) {
 		f.probes++
 		f.send(size, cluster)
 	}
-	f.changed(managed)
+	f.changed()
 	at, _ := f.est.Deadline()
 	// A loop wakes up to a millisecond late.
 	at = at.Truncate(time.Millisecond) + time.Millisecond
-	f.w.at(max(at, now+time.Millisecond), func() { f.tick(managed) })
+	f.w.at(max(at, now+time.Millisecond), f.tick)
 }
 
-func (f *flow) changed(managed bool) {
+func (f *flow) changed() {
 	if f.client.Update(f.w.now, f.est.Available()) {
 		f.available = f.client.Available()
 		f.source.told(f, f.available)
-		if managed {
+		if !f.fixed {
 			f.client.SetDesired(f.w.now, f.source.desired(), false)
 			f.est.SetLimits(f.w.now, f.client.Limits())
 		}
@@ -261,11 +263,16 @@ func (f *flow) send(size, cluster int) {
 	f.w.send(f.id, size, func() { f.rec.Received(f.w.now+17*time.Second, seq, 1) })
 }
 
-// burst sends bytes of media back to back.
-func (f *flow) burst(bytes int) {
+// frame sends bytes of media, back to back or within 40 % of gap.
+func (f *flow) frame(bytes int, gap time.Duration) {
 	n := (bytes + 1199) / 1200
 	for i := range n {
-		f.send(bytes*(i+1)/n-bytes*i/n, 0)
+		size := bytes*(i+1)/n - bytes*i/n
+		if !f.paced {
+			f.send(size, 0)
+			continue
+		}
+		f.w.at(f.w.now+gap*2/5*time.Duration(i)/time.Duration(n), func() { f.send(size, 0) })
 	}
 }
 
@@ -288,7 +295,7 @@ func (f *flow) feedback() {
 				panic("no feedback")
 			}
 			f.est.Feedback(f.w.now, fb)
-			f.changed(true)
+			f.changed()
 		})
 	}
 	f.w.at(f.w.now+f.every, f.feedback)
@@ -320,7 +327,7 @@ func frames(f *flow, fps int, rate func() float64) {
 		if r := rate(); r > 0 {
 			noise := math.Exp(0.15 * f.w.rand.NormFloat64())
 			if n := int(r / 8 * gap.Seconds() * noise); n > 0 {
-				f.burst(max(n, 100))
+				f.frame(max(n, 100), gap)
 			}
 		}
 		f.w.at(f.w.now+gap, next)
