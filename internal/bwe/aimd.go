@@ -20,9 +20,9 @@ const (
 	maxBackoffInterval = 300 * time.Millisecond
 	// A queue that grows although this part of the rate is delivered is mostly
 	// that of others: there is no hurry.
-	mild         = 0.9
-	mildInterval = 800 * time.Millisecond
-	maxUpdateInterval  = time.Second
+	mild              = 0.9
+	mildInterval      = 800 * time.Millisecond
+	maxUpdateInterval = time.Second
 
 	// What a train shows of a full line is its share among the trains of
 	// others, more than what one can get for long. So for a while after over-use
@@ -102,6 +102,9 @@ func (a *aimd) trust(now time.Duration, rate float64) float64 {
 }
 
 func (a *aimd) increase(dt time.Duration, delivered float64, rtt time.Duration) {
+	if delivered == 0 {
+		return
+	}
 	if a.capacity.mean != 0 && delivered > a.capacity.high() {
 		a.capacity.forget()
 	}
@@ -111,10 +114,7 @@ func (a *aimd) increase(dt time.Duration, delivered float64, rtt time.Duration) 
 	} else {
 		rate = a.rate * math.Pow(growth, dt.Seconds())
 	}
-	if delivered != 0 {
-		rate = min(rate, headroom*delivered)
-	}
-	a.rate = max(a.rate, rate)
+	a.rate = max(a.rate, min(rate, headroom*delivered))
 }
 
 // slope returns the growth near the capacity, in bit/s a second: about one

@@ -79,6 +79,8 @@ func (e *Estimator) Feedback(now time.Duration, f rtcp.TransportCC) {
 		return
 	}
 	count := min(int64(f.Count()), h.newest-seq+1)
+	unheard := int(float64(h.skip(seq)) * (1 - e.loss.inherent))
+	h.told = max(h.told, seq+count-1)
 	arrival := e.clock.extend(f.ReferenceTime())
 	statuses := f.Statuses()
 	var newest *sent
@@ -94,11 +96,15 @@ func (e *Estimator) Feedback(now time.Duration, f rtcp.TransportCC) {
 		switch {
 		case p == nil || p.state == received:
 		case st.Received:
+			if unheard > 0 {
+				e.throughput.fill(arrival, unheard)
+				unheard = 0
+			}
 			observed = e.arrived(p, arrival) || observed
 			if newest == nil || p.seq > newest.seq {
 				newest = p
 			}
-		case p.state == unknown:
+		case p.state == unknown || p.state == assumed:
 			p.state = lost
 			observed = e.loss.packet(p.at, int(p.size), true) || observed
 		}
@@ -125,9 +131,11 @@ func (e *Estimator) arrived(p *sent, arrival time.Duration) (observed bool) {
 	} else {
 		observed = e.loss.packet(p.at, int(p.size), false)
 	}
-	e.history.ack(p)
 	size := int(p.size)
-	e.throughput.add(arrival, size)
+	if p.state != assumed {
+		e.throughput.add(arrival, size)
+	}
+	e.history.ack(p)
 	e.queue.packet(arrival - p.at)
 	if p.cluster != 0 {
 		e.meter.Arrived(int(p.cluster), p.at, arrival, size)

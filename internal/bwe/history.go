@@ -18,6 +18,7 @@ const (
 	unknown  sentState = iota // nothing was reported
 	lost                      // reported as missing
 	received                  // reported as received
+	assumed                   // the report on it was lost
 )
 
 // A sent is one packet that left.
@@ -36,6 +37,7 @@ type history struct {
 	ring   []sent // a power of two
 	newest int64  // extended; 0: none
 	acked  int64  // highest that was reported as received; 0: none
+	told   int64  // highest that was reported in any way; 0: none
 	total  int64  // bytes ever sent
 	atAck  int64  // of these, up to acked
 }
@@ -96,6 +98,21 @@ func (h *history) ack(p *sent) {
 	if p.seq > h.acked {
 		h.acked, h.atAck = p.seq, p.total
 	}
+}
+
+// skip takes note that a feedback begins at seq. It returns the bytes of which
+// no feedback spoke that came before: it was lost, or comes later.
+func (h *history) skip(seq int64) (bytes int) {
+	if h.told == 0 {
+		return 0
+	}
+	for i := max(h.told+1, h.newest-int64(len(h.ring))+1); i < seq; i++ {
+		if p := h.find(i); p != nil && p.state == unknown {
+			p.state = assumed
+			bytes += int(p.size)
+		}
+	}
+	return bytes
 }
 
 // inFlight returns the bytes of which nothing is known yet.

@@ -31,9 +31,8 @@ const (
 	certainty = 10
 	// boundMargin below the bound the losses end, which shows what is inherent.
 	boundMargin = 0.95
-	// boundGrowth is how a bound is lifted with each observation that does not
-	// ask for it.
-	boundGrowth  = 1.02
+	// boundGrowth is how a bound is lifted in a second that does not ask for it.
+	boundGrowth  = 1.08
 	fitSteps     = 4
 	minLossRate  = 1e-4
 	maxLossRate  = 0.999
@@ -75,6 +74,7 @@ type lossModel struct {
 
 	since   time.Duration // packets sent before are too old
 	lowered time.Duration
+	updated time.Duration
 }
 
 func (l *lossModel) reset() { *l = lossModel{bound: math.Inf(1)} }
@@ -148,6 +148,8 @@ func (l *lossModel) limit(rate float64) float64 {
 
 // update fits the model.
 func (l *lossModel) update(now time.Duration) {
+	dt := min(max(now-l.updated, 0), maxUpdateInterval)
+	l.updated = now
 	var total, losses, top float64
 	weight := 1.0
 	for i := range l.n {
@@ -162,7 +164,7 @@ func (l *lossModel) update(now time.Duration) {
 	}
 	if losses < 0.5 || top == 0 {
 		l.inherent = 0
-		l.lift()
+		l.lift(dt)
 		return
 	}
 	_, l.inherent = l.fit(math.Inf(1), top, l.n)
@@ -177,7 +179,7 @@ func (l *lossModel) update(now time.Duration) {
 		}
 	}
 	if newest := l.last(0).rate; bound >= newest {
-		l.lift()
+		l.lift(dt)
 		return
 	} else {
 		bound = max(boundMargin*bound, minLossBound*newest)
@@ -188,8 +190,8 @@ func (l *lossModel) update(now time.Duration) {
 	}
 }
 
-func (l *lossModel) lift() {
-	l.bound *= boundGrowth
+func (l *lossModel) lift(dt time.Duration) {
+	l.bound *= math.Pow(boundGrowth, dt.Seconds())
 }
 
 // last returns the observation i before the newest.

@@ -23,6 +23,8 @@ type world struct {
 
 	waits []wait // of each packet in the queue
 	count struct{ sent, lost int }
+
+	shares struct{ n, ordered, served int } // of consumers, see watchShares
 }
 
 type event struct {
@@ -146,13 +148,13 @@ func randomLoss(p float64) func(*rand.Rand) bool {
 	return func(r *rand.Rand) bool { return r.Float64() < p }
 }
 
-// burstLoss is the model of Gilbert and Elliott: mean loss p in bursts of a
-// mean length, within which half of the packets are lost.
+// burstLoss is the model of Gilbert and Elliott: mean loss p in bursts, within
+// which half of the packets are lost; length is how many, in the mean.
 func burstLoss(p, length float64) func(*rand.Rand) bool {
 	const within = 0.5
 	bad := false
 	share := p / within // of the time
-	leave := 1 / (length / within)
+	leave := within / length
 	enter := leave * share / (1 - share)
 	return func(r *rand.Rand) bool {
 		if bad {
@@ -472,4 +474,99 @@ func (t *tcpFlow) loss(seq int64) {
 		t.threshold = t.window
 	}
 	t.fill()
+}
+
+// shared is what a transport with several consumers sends: each has the same
+// layers and a priority, and the bitrate is distributed in rounds, the higher
+// priority first and with more steps in a round.
+type shared struct {
+	rates      []float64 // of a layer
+	priorities []int
+	layers     []int // in force; -1: none
+	targets    []int
+	keys       []bool
+}
+
+func newShared(rates []float64, priorities ...int) *shared {
+	s := &shared{rates: rates, priorities: priorities}
+	for range priorities {
+		s.layers, s.targets = append(s.layers, -1), append(s.targets, -1)
+	}
+	s.keys = make([]bool, len(priorities))
+	return s
+}
+
+func (s *shared) start(f *flow) {
+	s.told(f, f.available)
+	audio(f)
+	for i := range s.priorities {
+		frames(f, 25, func() float64 {
+			if s.layers[i] < 0 {
+				return 0
+			}
+			r := s.rates[s.layers[i]]
+			if s.keys[i] {
+				s.keys[i] = false
+				r *= 4
+			}
+			return r
+		})
+	}
+}
+
+func (s *shared) told(f *flow, available uint64) {
+	left := float64(available) - audioRate
+	next := make([]int, len(s.priorities))
+	for i := range next {
+		next[i] = -1
+	}
+	raise := func(i int) bool {
+		if next[i]+1 == len(s.rates) {
+			return false
+		}
+		cost := s.rates[next[i]+1]
+		if next[i] >= 0 {
+			cost -= s.rates[next[i]]
+		}
+		if cost > left {
+			return false
+		}
+		left -= cost
+		next[i]++
+		return true
+	}
+	for base, raised := true, true; raised; base = false {
+		raised = false
+		for i, p := range s.priorities { // highest first
+			n := p
+			if base {
+				n = 1
+			}
+			for range n {
+				if !raise(i) {
+					break
+				}
+				raised = true
+			}
+		}
+	}
+	for i, t := range next {
+		if t == s.targets[i] {
+			continue
+		}
+		s.targets[i] = t
+		if t < 0 {
+			s.layers[i] = -1
+			continue
+		}
+		f.w.at(f.w.now+time.Duration(50+f.w.rand.IntN(200))*time.Millisecond, func() {
+			if s.targets[i] == t && s.layers[i] != t {
+				s.layers[i], s.keys[i] = t, true
+			}
+		})
+	}
+}
+
+func (s *shared) desired() uint64 {
+	return uint64(s.rates[len(s.rates)-1]) * uint64(len(s.priorities))
 }

@@ -42,6 +42,21 @@ func (t *throughput) add(arrival time.Duration, size int) {
 	t.packets[at&(slots-1)]++
 }
 
+// fill takes packets that presumably arrived between the last packet and one
+// that arrives now.
+func (t *throughput) fill(arrival time.Duration, size int) {
+	at := int64(arrival / slot)
+	if !t.started || at <= t.newest || at > t.newest+slots {
+		return
+	}
+	n := at - t.newest
+	from := t.newest
+	for i := range n {
+		part := size*int(i+1)/int(n) - size*int(i)/int(n)
+		t.add(time.Duration(from+i+1)*slot, part)
+	}
+}
+
 // rate returns the bitrate over the last window, in bit/s; ok is false when
 // too little arrived to tell.
 func (t *throughput) rate(window time.Duration) (r float64, ok bool) {
