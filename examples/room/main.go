@@ -30,8 +30,10 @@ import (
 	"net/url"
 	"os"
 	"os/signal"
+	"regexp"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -88,6 +90,9 @@ func run(ctx context.Context) error {
 	if *mediaPort == 0 || *mediaPort > 65535 {
 		return fmt.Errorf("-media-port %d is no port", *mediaPort)
 	}
+	if !isHost(*announced) {
+		return fmt.Errorf("-announced %q is neither an IP address nor a host name", *announced)
+	}
 	worker, err := mafalda.CreateWorker(mafalda.WorkerSettings{LogLevel: mafalda.LogLevelWarn})
 	if err != nil {
 		return err
@@ -96,6 +101,9 @@ func run(ctx context.Context) error {
 	ips := localIPs()
 	ports, err := worker.CreateWebRTCServer(ctx, mafalda.WebRTCServerOptions{ListenInfos: listenInfos(ips, *announced, uint16(*mediaPort))})
 	if err != nil {
+		if e, ok := errors.AsType[*mafalda.Error](err); ok {
+			err = e.Err // the id of the Worker tells nobody anything
+		}
 		return fmt.Errorf("-media-port %d: %w", *mediaPort, err)
 	}
 	s := &server{worker: worker, ports: ports, rooms: make(map[string]*room)}
@@ -104,7 +112,7 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	web := &http.Server{Handler: s.handler(), ReadHeaderTimeout: 10 * time.Second}
+	web := &http.Server{Handler: s.handler(), ReadHeaderTimeout: 10 * time.Second, ErrorLog: log.New(log.Writer(), "room: ", log.Flags()|log.Lmsgprefix)}
 	context.AfterFunc(ctx, func() { web.Close() })
 	worker.Events().Died.On(func(err error) { log.Print("room: the worker died: ", err); web.Close() })
 	scheme := "http"
@@ -121,6 +129,9 @@ func run(ctx context.Context) error {
 		ips = []netip.Addr{at.AddrPort().Addr()}
 	}
 	fmt.Println("Open this in two windows, and any other path for another room:")
+	if *announced != "" && !at.IP.IsLoopback() {
+		fmt.Printf("  %s://%s/lobby\n", scheme, net.JoinHostPort(*announced, strconv.Itoa(at.Port)))
+	}
 	for _, ip := range ips {
 		fmt.Printf("  %s://%s/lobby\n", scheme, netip.AddrPortFrom(ip.Unmap(), uint16(at.Port)))
 	}
@@ -129,6 +140,16 @@ func run(ctx context.Context) error {
 	}
 	return nil
 }
+
+// isHost reports whether s is empty, an IP address or a host name.
+func isHost(s string) bool {
+	if _, err := netip.ParseAddr(s); err == nil || s == "" {
+		return true
+	}
+	return len(s) <= 253 && hostName.MatchString(s)
+}
+
+var hostName = regexp.MustCompile(`^([a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?\.)*[a-zA-Z]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?$`)
 
 // localIPs returns the IPv4 addresses of this machine, the loopback one last.
 func localIPs() []netip.Addr {
