@@ -2,7 +2,9 @@ package sdpbridge
 
 import (
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -35,6 +37,9 @@ func Parse(text string) (*Description, error) {
 	}
 	var raw sdp.SessionDescription
 	if err := raw.UnmarshalString(text); err != nil {
+		if errors.Is(err, io.EOF) {
+			return nil, invalid("it ends too early")
+		}
 		return nil, invalid("%v", err)
 	}
 	if len(raw.MediaDescriptions) > maxMedia {
@@ -141,7 +146,10 @@ func (m *Media) parseFingerprint(value string) error {
 	}
 	at := len(m.DTLS.Fingerprints)
 	if f.Algorithm == mafalda.FingerprintSHA256 {
-		at = 0
+		at = slices.IndexFunc(m.DTLS.Fingerprints, func(x mafalda.DTLSFingerprint) bool { return x.Algorithm != f.Algorithm })
+		if at < 0 {
+			at = len(m.DTLS.Fingerprints)
+		}
 	}
 	m.DTLS.Fingerprints = slices.Insert(m.DTLS.Fingerprints, at, f)
 	return nil
