@@ -1,9 +1,11 @@
 package engine
 
 import (
+	"errors"
 	"slices"
 	"time"
 
+	"github.com/mafalda-sfu/mafalda/internal/sctp"
 	"github.com/mafalda-sfu/mafalda/internal/subchannel"
 )
 
@@ -21,6 +23,8 @@ type dataConsumer struct {
 	paused          bool
 	producerPaused  bool
 	silent          bool // closes without telling of its DataProducer
+	reset           bool // the peer ended the stream
+	lowThreshold    uint32
 	subchannels     subchannel.Set
 	messages, bytes uint64 // sent
 }
@@ -59,6 +63,11 @@ func (m *Machine) ConsumeData(transportID string, o ConsumeDataOptions) (DataCon
 	if stream != nil && t.outStreams[stream.StreamID] != nil {
 		return none, invalidState("streamId %d is in use", stream.StreamID)
 	}
+	if stream != nil {
+		if err := t.sctp.openOutbound(stream); err != nil {
+			return none, err
+		}
+	}
 	c := &dataConsumer{
 		m: m, t: t, producer: p, id: o.ID, typ: o.Type, stream: stream,
 		label: o.Label, protocol: o.Protocol, paused: o.Paused, producerPaused: p.paused,
@@ -69,6 +78,8 @@ func (m *Machine) ConsumeData(transportID string, o ConsumeDataOptions) (DataCon
 	p.consumers = append(p.consumers, c)
 	if stream != nil {
 		t.outStreams[stream.StreamID] = c
+		c.lowThreshold = t.sctp.options.BufferedAmountLowThreshold
+		t.startSCTP()
 	}
 	return c.dump(), nil
 }
@@ -102,6 +113,7 @@ func (m *Machine) CloseDataConsumer(id string) error {
 func (c *dataConsumer) close() {
 	if c.stream != nil {
 		delete(c.t.outStreams, c.stream.StreamID)
+		c.t.sctp.sctp.CloseOutbound(c.stream.StreamID)
 	}
 	delete(c.m.dataConsumers, c.id)
 	same := func(x *dataConsumer) bool { return x == c }
@@ -126,7 +138,9 @@ func (m *Machine) pauseDataConsumer(id string, paused bool) error {
 
 // active reports whether messages may be sent; they may wait for SCTP to
 // connect (media-plane §8.2).
-func (c *dataConsumer) active() bool { return !c.paused && !c.producerPaused }
+func (c *dataConsumer) active() bool {
+	return !c.paused && !c.producerPaused && !c.reset && (c.stream == nil || !c.t.sctp.ended())
+}
 
 // forward sends a message of the DataProducer, if it is for this DataConsumer.
 func (c *dataConsumer) forward(msg *DataMessage) {
@@ -134,23 +148,52 @@ func (c *dataConsumer) forward(msg *DataMessage) {
 		return
 	}
 	labels := subchannel.Labels{Subchannels: msg.Subchannels, Required: msg.Required, Ignored: msg.Ignored}
-	if !labels.Reach(c.subchannels, false) {
+	if !labels.Reach(c.subchannels, c.t.piped) {
 		return
 	}
-	if len(msg.Data) > int(c.t.maxSend) {
+	data := msg.Data
+	if c.t.piped && !labels.None() {
+		labels = labels.Through(c.subchannels)
+		data = labels.Append(nil, data)
+	}
+	if len(data) > int(c.t.maxSend) {
 		c.m.count.DropData++
 		return
 	}
-	c.deliver(msg.PPID, msg.Data)
+	if c.typ == DirectData {
+		c.tell(msg.PPID, data)
+		return
+	}
+	// Whom should the error be told? What it means was counted, and notified.
+	_, _ = c.send(msg.PPID, data)
 }
 
-// deliver hands a message to the application.
-func (c *dataConsumer) deliver(ppid uint32, data []byte) {
+// tell hands a message to the application.
+func (c *dataConsumer) tell(ppid uint32, data []byte) {
 	c.messages++
 	c.bytes += uint64(len(data))
 	c.t.sentBytes(len(data))
+	c.m.told++
 	c.m.backlog.add(len(data))
 	c.m.notify(c.id, DataConsumerMessage{PPID: ppid, Data: data})
+}
+
+// send queues a message for the peer.
+func (c *dataConsumer) send(ppid uint32, data []byte) (buffered uint32, err error) {
+	c.messages++
+	c.bytes += uint64(len(data))
+	buffered, err = c.t.sctp.sctp.Send(c.stream.StreamID, ppid, data)
+	if err != nil {
+		c.m.count.DropData++
+	}
+	switch {
+	case errors.Is(err, sctp.ErrSendBufferFull):
+		c.m.notify(c.id, DataConsumerSendBufferFull{})
+		return buffered, unavailable("sctpsendbufferfull")
+	case err != nil:
+		return buffered, invalidState("message send failed: %v", err)
+	}
+	return buffered, nil
 }
 
 // BufferedAmount returns how many bytes wait to be sent on the stream of a
@@ -163,13 +206,23 @@ func (m *Machine) BufferedAmount(id string) (uint32, error) {
 	return c.bufferedAmount(), nil
 }
 
-func (c *dataConsumer) bufferedAmount() uint32 { return 0 }
+func (c *dataConsumer) bufferedAmount() uint32 {
+	if c.stream == nil {
+		return 0
+	}
+	return c.t.sctp.sctp.BufferedAmount(c.stream.StreamID)
+}
 
 // SetBufferedAmountLowThreshold says when a [DataConsumerBufferedAmountLow] is
 // due, in bytes. Errors: as BufferedAmount.
 func (m *Machine) SetBufferedAmountLowThreshold(id string, n uint32) error {
-	_, err := m.sctpConsumer(id)
-	return err
+	c, err := m.sctpConsumer(id)
+	if err != nil {
+		return err
+	}
+	c.lowThreshold = n
+	c.t.sctp.sctp.SetLowThreshold(c.stream.StreamID, n)
+	return nil
 }
 
 // SendData sends a message that comes from no DataProducer, and returns how
@@ -177,8 +230,16 @@ func (m *Machine) SetBufferedAmountLowThreshold(id string, n uint32) error {
 // stream or for a message that is too large; ErrUnavailable when the send
 // buffer is full; ErrInvalidState when nothing can be sent.
 func (m *Machine) SendData(id string, ppid uint32, data []byte) (buffered uint32, err error) {
-	_, err = m.sctpConsumer(id)
-	return 0, err
+	c, err := m.sctpConsumer(id)
+	switch {
+	case err != nil:
+		return 0, err
+	case len(data) > int(c.t.maxSend):
+		return 0, invalid("message of %d bytes exceeds maxSendMessageSize of %d", len(data), c.t.maxSend)
+	case !c.active():
+		return 0, invalidState("message send failed")
+	}
+	return c.send(ppid, data)
 }
 
 // SetSubchannels replaces the subchannels of a DataConsumer and returns them.
@@ -230,7 +291,8 @@ func (c *dataConsumer) dump() DataConsumerDump {
 	return DataConsumerDump{
 		ID: c.id, DataProducerID: c.producer.id, Type: c.typ, SCTPStreamParameters: c.stream.clone(),
 		Label: c.label, Protocol: c.protocol, BufferedAmount: c.bufferedAmount(),
-		Paused: c.paused, DataProducerPaused: c.producerPaused, Subchannels: slices.Clone(c.subchannels),
+		BufferedAmountLowThreshold: c.lowThreshold,
+		Paused:                     c.paused, DataProducerPaused: c.producerPaused, Subchannels: slices.Clone(c.subchannels),
 	}
 }
 

@@ -117,6 +117,11 @@ func (m *Machine) ProduceData(transportID string, o ProduceDataOptions) (DataPro
 	if stream != nil && t.inStreams[stream.StreamID] != nil {
 		return none, invalidState("streamId %d is in use", stream.StreamID)
 	}
+	if stream != nil {
+		if err := t.sctp.openInbound(stream); err != nil {
+			return none, err
+		}
+	}
 	p := &dataProducer{
 		m: m, t: t, id: o.ID, typ: o.Type, stream: stream,
 		label: o.Label, protocol: o.Protocol, paused: o.Paused,
@@ -125,6 +130,7 @@ func (m *Machine) ProduceData(transportID string, o ProduceDataOptions) (DataPro
 	t.dataProducers = append(t.dataProducers, p)
 	if stream != nil {
 		t.inStreams[stream.StreamID] = p
+		t.startSCTP()
 	}
 	return p.dump(), nil
 }
@@ -132,12 +138,19 @@ func (m *Machine) ProduceData(transportID string, o ProduceDataOptions) (DataPro
 // dataStream checks that t can have an end of that type, and its stream.
 func (t *transport) dataStream(typ DataType, p *SCTPStreamParameters) (*SCTPStreamParameters, error) {
 	switch {
-	case !t.direct:
+	case t.direct && typ != DirectData:
+		return nil, invalid("data of a direct transport is of type direct")
+	case t.direct:
+		return nil, nil
+	case t.sctp == nil:
 		return nil, invalidState("SCTP not enabled and not a direct transport")
-	case typ != DirectData:
-		return nil, invalid("a direct transport has data of its own type only")
+	case typ != SCTPData:
+		return nil, invalid("data of an SCTP transport is of type sctp")
+	case p == nil:
+		return nil, invalid("missing sctpStreamParameters")
 	}
-	return nil, nil
+	s, err := p.checked()
+	return &s, err
 }
 
 func (m *Machine) dataProducer(id string) (*dataProducer, error) {
@@ -168,6 +181,7 @@ func (p *dataProducer) close() {
 	}
 	if p.stream != nil {
 		delete(p.t.inStreams, p.stream.StreamID)
+		p.t.sctp.sctp.CloseInbound(p.stream.StreamID)
 	}
 	delete(p.m.dataProducers, p.id)
 	p.t.dataProducers = slices.DeleteFunc(p.t.dataProducers, func(x *dataProducer) bool { return x == p })

@@ -102,6 +102,9 @@ func (t *transport) leave(ended []<-chan struct{}) []<-chan struct{} {
 	if !ok || w.dtls == nil || w.dtlsState != "connected" || !t.out.valid() {
 		return ended
 	}
+	if t.sctp != nil {
+		t.sctp.close() // while DTLS can still tell the peer
+	}
 	w.dtls.Close()
 	return append(ended, w.dtls.Done())
 }

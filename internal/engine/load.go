@@ -36,7 +36,7 @@ func (m *Machine) turnEnds(now time.Duration) {
 	m.count.TurnLength[min(bits.Len64(uint64(d/(16*time.Microsecond))), len(m.count.TurnLength)-1)]++
 }
 
-// Load returns how busy the loop is, handshakes included (design §4.13).
+// Load returns how busy the loop is, handshakes and SCTP included (design §4.13).
 // Readings less than a second apart are the same.
 func (m *Machine) Load() (Load, error) {
 	l := &m.load
@@ -44,7 +44,7 @@ func (m *Machine) Load() (Load, error) {
 	if l.known && elapsed < loadWindow || elapsed <= 0 {
 		return l.last, nil
 	}
-	cpu := threadCPU() + m.handshakes
+	cpu := threadCPU() + m.elsewhere()
 	packets := m.count.PacketsIn + m.count.PacketsOut
 	bytes := m.count.BytesIn + m.count.BytesOut
 	seconds := elapsed.Seconds()
@@ -58,8 +58,19 @@ func (m *Machine) Load() (Load, error) {
 	return l.last, nil
 }
 
+// elsewhere returns the time that goroutines besides the loop have computed.
+func (m *Machine) elsewhere() time.Duration {
+	busy := m.busy
+	for _, t := range m.transports {
+		if t.sctp != nil {
+			busy += t.sctp.sctp.Busy()
+		}
+	}
+	return busy
+}
+
 // Usage is what getrusage(2) says of the loop's thread, and the time of
-// handshakes in User. Fields that a system does not count are 0.
+// handshakes and of SCTP in User. Fields that a system does not count are 0.
 type Usage struct {
 	User, System                                  time.Duration
 	MaxRSS, MinorFaults, MajorFaults              uint64
@@ -69,6 +80,6 @@ type Usage struct {
 // Usage returns what the Worker has used since it began.
 func (m *Machine) Usage() (Usage, error) {
 	u := threadUsage()
-	u.User += m.handshakes
+	u.User += m.elsewhere()
 	return u, nil
 }

@@ -30,9 +30,9 @@ type Machine struct {
 	drv driver.Driver
 	log *slog.Logger
 	// Loggers of subjects; see LogTag in the root package.
-	iceLog, dtlsLog *slog.Logger
-	post            func(func(*Machine)) bool
-	backlog         *backlog // of data messages; shared with the Worker
+	iceLog, dtlsLog, sctpLog *slog.Logger
+	post                     func(func(*Machine)) bool
+	backlog                  *backlog // of data messages; shared with the Worker
 	// ntpOffset plus now is the time since the Unix epoch. The wall clock is
 	// read once, so that no report ever steps (media-plane §1.1).
 	ntpOffset time.Duration
@@ -54,6 +54,8 @@ type Machine struct {
 
 	dataProducers map[string]*dataProducer
 	dataConsumers map[string]*dataConsumer
+	told          uint64         // messages for the application
+	suspended     []*association // until the backlog is drained
 	// Order of creation, for dumps and closing.
 	serverList []*webRTCServer
 	routerList []*router
@@ -71,9 +73,9 @@ type Machine struct {
 	opNotes  []Notification
 	netNotes []Notification
 
-	count      Counters
-	load       loadMeter
-	handshakes time.Duration // that DTLS has computed for us, on other threads
+	count Counters
+	load  loadMeter
+	busy  time.Duration // that DTLS has computed for us, on other threads, and SCTP that has ended
 
 	packetID uint32 // next value of the packet-id extension
 }
@@ -92,6 +94,7 @@ type Counters struct {
 	DropNoSlot           uint64 // the packet pool is full
 	DropDTLS             uint64 // DTLS records refused or not taken
 	DropDirect           uint64 // injected packets that could not be used
+	DropSCTP             uint64 // SCTP packets refused or not taken
 	DropData             uint64 // messages that are too large, or for which the send buffer is full
 	Turns                uint64
 	// TurnLength[i] counts turns that worked less than 2^i × 16 µs.
@@ -109,6 +112,7 @@ func newMachine(cfg Config, post func(func(*Machine)) bool) *Machine {
 		log:        cfg.Logger,
 		iceLog:     cfg.Logger.With("tag", "ice"),
 		dtlsLog:    cfg.Logger.With("tag", "dtls"),
+		sctpLog:    cfg.Logger.With("tag", "sctp"),
 		wheel:      timer.NewWheel(timerTick),
 		pool:       packetbuf.NewPool(slotSize, chunkSlots, maxSlots),
 		ports:      port.NewManager(),
@@ -135,6 +139,7 @@ func newMachine(cfg Config, post func(func(*Machine)) bool) *Machine {
 			}
 		})
 	}
+	m.backlog.drained = func() { m.post((*Machine).resumeSCTP) }
 	m.now = m.drv.Now()
 	m.ntpOffset = time.Duration(time.Now().UnixNano()) - m.now
 	return m
@@ -245,6 +250,11 @@ func (m *Machine) release() {
 		// the driver, and there is nobody left to tell.
 		if v := recover(); v != nil {
 			m.log.Error("closing a worker that died", "panic", v)
+		}
+		for _, t := range m.transports { // those that could not be closed
+			if t.sctp != nil {
+				t.sctp.abandon()
+			}
 		}
 	}()
 	for _, t := range m.transports { // first, since the rest may fail: it has goroutines

@@ -43,6 +43,15 @@ type (
 	ConsumerRTP struct{ Packet []byte }
 	// ConsumerScoreChange has the scores of a Consumer.
 	ConsumerScoreChange struct{ Score ConsumerScore }
+	// SCTPStateChange: the state of SCTP changed.
+	SCTPStateChange struct{ State string }
+	// SCTPNegotiated: how many streams there may be. It comes before the state
+	// is connected.
+	SCTPNegotiated struct{ MaxOutbound, MaxInbound uint16 }
+	// DataConsumerBufferedAmountLow: what waits to be sent fell to the threshold.
+	DataConsumerBufferedAmountLow struct{ Amount uint32 }
+	// DataConsumerSendBufferFull: a message was dropped.
+	DataConsumerSendBufferFull struct{}
 	// DataConsumerProducerPause: the DataProducer was paused.
 	DataConsumerProducerPause struct{}
 	// DataConsumerProducerResume: the DataProducer was resumed.
@@ -134,7 +143,7 @@ const (
 
 func ruleOf(body any) queueRule {
 	switch body.(type) {
-	case ICEStateChange, DTLSStateChange, Trace,
+	case ICEStateChange, DTLSStateChange, SCTPStateChange, Trace,
 		ConsumerProducerPause, ConsumerProducerResume, ConsumerProducerClose,
 		DataConsumerProducerPause, DataConsumerProducerResume, DataConsumerProducerClose:
 		return keepSequence

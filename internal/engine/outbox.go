@@ -189,6 +189,14 @@ func keyOf(n Notification) outboxKey {
 		body = "iceTuple"
 	case DTLSStateChange:
 		body = "dtls"
+	case SCTPStateChange:
+		body = "sctp"
+	case SCTPNegotiated:
+		body = "sctpNegotiated"
+	case DataConsumerBufferedAmountLow:
+		body = "bufferedAmountLow"
+	case DataConsumerSendBufferFull:
+		body = "sendBufferFull"
 	case PlainTuple:
 		body = "tuple"
 	case PlainRTCPTuple:

@@ -55,7 +55,9 @@ type transport struct {
 	dataConsumers []*dataConsumer
 	inStreams     map[uint16]*dataProducer // by SCTP stream id
 	outStreams    map[uint16]*dataConsumer
-	maxSend       uint32 // bytes of a message
+	sctp          *association // nil without SCTP
+	piped         bool         // messages carry their subchannels
+	maxSend       uint32       // bytes of a message
 	maxReceive    uint32
 
 	reports  timer.Timer
@@ -94,6 +96,9 @@ func (t *transport) close() {
 		return
 	}
 	t.closed = true
+	if t.sctp != nil {
+		t.sctp.close()
+	}
 	for _, c := range t.consumers { // they go with their transport, not with a Producer
 		c.silent = true
 	}
@@ -131,6 +136,7 @@ func (t *transport) connect() {
 	for _, c := range t.consumers {
 		c.transportConnected()
 	}
+	t.startSCTP()
 }
 
 func (t *transport) disconnect() {
@@ -357,6 +363,7 @@ type TransportDump struct {
 	// Of data; the limits are bytes of a message.
 	DataProducerIDs, DataConsumerIDs          []string
 	MaxSendMessageSize, MaxReceiveMessageSize uint32
+	SCTP                                      *SCTPDump // nil without SCTP
 	// One of these.
 	WebRTC *WebRTCDump
 	Plain  *PlainDump
@@ -420,6 +427,7 @@ type TransportStats struct {
 	AvailableIncomingBitrate uint64
 	PacketLossReceived       float64
 	MaxIncomingBitrate       uint64 // 0: no limit
+	SCTPState                string // empty without SCTP
 	// State of the part, as in its dump.
 	WebRTC *WebRTCDump
 	Plain  *PlainDump
@@ -451,5 +459,8 @@ func (m *Machine) TransportStats(id string) (TransportStats, error) {
 	s.Feedback = t.feedback.mode != feedbackOff
 	s.PacketLossReceived = t.feedback.loss()
 	s.MaxIncomingBitrate = t.feedback.max
+	if t.sctp != nil {
+		s.SCTPState = t.sctp.state()
+	}
 	return s, nil
 }

@@ -21,4 +21,7 @@ func (t *transport) fillData(d *TransportDump) {
 	for _, c := range t.dataConsumers {
 		d.DataConsumerIDs = append(d.DataConsumerIDs, c.id)
 	}
+	if t.sctp != nil {
+		d.SCTP = t.sctp.dump()
+	}
 }

@@ -17,6 +17,7 @@ type PipeTransportOptions struct {
 	EnableRTX bool
 	// EnableSRTP encrypts with AEAD_AES_256_GCM.
 	EnableSRTP bool
+	SCTP       *SCTPOptions // nil: none
 }
 
 // A pipeTransport is RTP and RTCP on one UDP port, with or without SRTP, to a
@@ -60,6 +61,10 @@ func (m *Machine) CreatePipeTransport(routerID string, o PipeTransportOptions) (
 	}
 	p.udp = l
 	p.t = newTransport(m, r, o.ID, p)
+	p.t.piped = true
+	if o.SCTP != nil {
+		p.t.enableSCTP(*o.SCTP, p.t.sendRaw)
+	}
 	return p.t.dump(), nil
 }
 
@@ -130,12 +135,14 @@ func (p *pipeTransport) receiveUDP(_ driver.UDPSocket, from netip.AddrPort, data
 	t, m := p.t, p.m
 	t.received(len(data))
 	switch {
-	case !rtp.Is(data) && !rtcp.Is(data):
+	case !rtp.Is(data) && !rtcp.Is(data) && (t.sctp == nil || !isSCTP(data)):
 		m.count.DropUnknownKind++
 	case !p.connected:
 		m.count.DropNotConnected++
 	case from != p.remote:
 		m.count.DropUnknownTuple++
+	case !rtp.Is(data) && !rtcp.Is(data):
+		t.receiveSCTP(data)
 	case !rtcp.Is(data):
 		t.receiveSRTP(data)
 	default:

@@ -17,6 +17,7 @@ type PlainTransportOptions struct {
 	Comedia        bool
 	// SRTPSuite turns SRTP on; empty is off.
 	SRTPSuite string
+	SCTP      *SCTPOptions // nil: none
 }
 
 // A plainTransport is RTP and RTCP over UDP, with or without SRTP, to one peer
@@ -70,6 +71,9 @@ func (m *Machine) CreatePlainTransport(routerID string, o PlainTransportOptions)
 	}
 	p.t = newTransport(m, r, o.ID, p)
 	p.t.rtcpApart = p.rtcp != nil
+	if o.SCTP != nil {
+		p.t.enableSCTP(*o.SCTP, p.t.sendRaw)
+	}
 	return p.t.dump(), nil
 }
 
@@ -149,6 +153,12 @@ func (p *plainTransport) receiveUDP(s driver.UDPSocket, from netip.AddrPort, dat
 	t, m := p.t, p.m
 	t.received(len(data))
 	if !rtp.Is(data) && !rtcp.Is(data) {
+		if t.sctp != nil && isSCTP(data) {
+			if p.from(from) {
+				t.receiveSCTP(data)
+			}
+			return
+		}
 		m.count.DropUnknownKind++
 		return
 	}

@@ -25,6 +25,7 @@ type WebRTCTransportOptions struct {
 	EnableUDP, EnableTCP, PreferUDP, PreferTCP bool
 	// ICEConsentTimeout is 0 (off) or 10 to 60 s.
 	ICEConsentTimeout time.Duration
+	SCTP              *SCTPOptions // nil: none
 }
 
 // A DTLSRole is what a side of the handshake does.
@@ -108,6 +109,9 @@ func (m *Machine) CreateWebRTCTransport(routerID string, o WebRTCTransportOption
 	})
 	t := newTransport(m, r, o.ID, w)
 	w.t = t
+	if o.SCTP != nil {
+		t.enableSCTP(*o.SCTP, w.sendSCTP)
+	}
 	if s := w.server; s != nil {
 		s.transports = append(s.transports, w)
 		ufrag, _ := w.ice.Credentials()
@@ -432,14 +436,25 @@ func (w *webRTCTransport) setDTLS(state, cert string) {
 	w.m.notify(w.t.id, DTLSStateChange{State: state, RemoteCertificate: cert})
 }
 
+// sendSCTP sends one packet as application data.
+func (w *webRTCTransport) sendSCTP(b []byte) {
+	if w.dtls == nil || w.dtlsState != "connected" || w.dtls.Write(b) != nil {
+		w.m.count.DropDTLS++
+	}
+}
+
 func (w *webRTCTransport) onDTLS(e dtls.Event) {
 	if p, ok := e.Err.(*dtls.PanicError); ok {
 		panic(&PanicError{Value: p.Value, Stack: p.Stack})
 	}
 	if e.State == dtls.Connected || e.State == dtls.Failed {
-		w.m.handshakes += w.dtls.Busy()
+		w.m.busy += w.dtls.Busy()
 	}
 	switch e.State {
+	case dtls.NoState:
+		if w.dtlsState == "connected" { // else nobody knows yet who sent it
+			w.t.receiveSCTP(e.Data)
+		}
 	case dtls.Connected:
 		if w.remote == nil {
 			w.keys = &e
