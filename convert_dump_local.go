@@ -91,6 +91,7 @@ func transportDump(d *engine.TransportDump) TransportDump {
 		MaxReceiveMessageSize: int(d.MaxReceiveMessageSize),
 		TraceEventTypes:       []TraceEventType{},
 	}
+	sctpDump(&out, d.SCTP)
 	if w := d.WebRTC; w != nil {
 		out.ICERole = ICERoleControlled
 		out.ICEParameters = new(iceParameters(w))
@@ -147,6 +148,7 @@ func transportStats(s *engine.TransportStats) TransportStats {
 		RTXBytesSent:       s.RTXBytesSent,
 		RTXSendBitrate:     int(s.RTXSendBitrate),
 		MaxIncomingBitrate: int(s.MaxIncomingBitrate),
+		SCTPState:          SCTPState(s.SCTPState),
 	}
 	if s.Feedback {
 		out.AvailableIncomingBitrate = new(int(s.AvailableIncomingBitrate))

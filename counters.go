@@ -77,6 +77,7 @@ const (
 	DropNoMemory      DropReason = "no-memory"      // the Worker's packet memory is full
 	DropDTLS          DropReason = "dtls"           // DTLS records refused or not taken
 	DropDirect        DropReason = "direct"         // RTP or RTCP handed in that could not be used
+	DropSCTP          DropReason = "sctp"           // SCTP packets refused or not taken
 	DropData          DropReason = "data"           // messages that are too large, or for which the send buffer is full
 	DropTooLarge      DropReason = "too-large"      // does not fit a datagram, in or out
 	DropDestination   DropReason = "destination"    // to an address that its socket can't reach

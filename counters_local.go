@@ -53,6 +53,7 @@ func counters(loop *engine.Counters, net *driver.Stats) Counters {
 			DropNoMemory:      loop.DropNoSlot,
 			DropDTLS:          loop.DropDTLS,
 			DropDirect:        loop.DropDirect,
+			DropSCTP:          loop.DropSCTP,
 			DropData:          loop.DropData,
 			DropTooLarge:      net.DropTruncated + net.DropTooLong + loop.DropTooLarge,
 			DropDestination:   net.DropDest,

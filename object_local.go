@@ -303,6 +303,8 @@ const (
 	noteScore
 	noteOrientation
 	notePause
+	noteSCTP
+	noteSCTPNegotiated
 	noteKinds
 )
 

@@ -59,6 +59,7 @@ func (r *router) CreateWebRTCTransport(ctx context.Context, o WebRTCTransportOpt
 		EnableUDP: o.enableUDP(), EnableTCP: o.enableTCP(),
 		PreferUDP: o.PreferUDP, PreferTCP: o.PreferTCP,
 		ICEConsentTimeout: o.iceConsentTimeout(),
+		SCTP:              engineSCTPOptions(&o.SCTPOptions, true),
 	}
 	if o.WebRTCServer != nil {
 		var err error
@@ -106,6 +107,7 @@ func (r *router) CreatePlainTransport(ctx context.Context, o PlainTransportOptio
 		ID:         t.id,
 		ListenInfo: engineListenInfo(&o.ListenInfo),
 		Comedia:    o.Comedia,
+		SCTP:       engineSCTPOptions(&o.SCTPOptions, false),
 	}
 	if l := o.rtcpListenInfo(); l != nil {
 		e.RTCPListenInfo = new(engineListenInfo(l))
@@ -133,6 +135,7 @@ func (r *router) CreatePipeTransport(ctx context.Context, o PipeTransportOptions
 		ListenInfo: engineListenInfo(&o.ListenInfo),
 		EnableRTX:  o.EnableRTX,
 		EnableSRTP: o.EnableSRTP,
+		SCTP:       engineSCTPOptions(&o.SCTPOptions, false),
 	}
 	err := r.create(ctx, &t.transport, nil, func(m *engine.Machine) (engine.TransportDump, error) {
 		return m.CreatePipeTransport(r.id, e)
@@ -196,6 +199,7 @@ func (r *router) create(
 		return err
 	}
 	t.part.initLocked(&dump)
+	t.sctp.init(dump.SCTP)
 	r.transports = append(r.transports, t)
 	if server != nil {
 		server.transports = append(server.transports, t.part.(*webRTCTransport))

@@ -173,6 +173,9 @@ type TransportEvents struct {
 	ICESelectedTupleChange Event[TransportTuple]
 	DTLSStateChange        Event[DTLSState]
 
+	// Of a WebRTCTransport, PlainTransport or PipeTransport. Never new.
+	SCTPStateChange Event[SCTPState]
+
 	// Of a PlainTransport with Comedia: the address of the endpoint was learned.
 	Tuple     Event[TransportTuple]
 	RTCPTuple Event[TransportTuple]
@@ -194,6 +197,7 @@ type TransportObserver struct {
 	ICEStateChange         Event[ICEState]
 	ICESelectedTupleChange Event[TransportTuple]
 	DTLSStateChange        Event[DTLSState]
+	SCTPStateChange        Event[SCTPState]
 	Tuple                  Event[TransportTuple]
 	RTCPTuple              Event[TransportTuple]
 }
@@ -213,7 +217,8 @@ const (
 type TransportStats struct {
 	Type        TransportStatsType `json:"type"`
 	TransportID string             `json:"transportId"`
-	Timestamp   int64              `json:"timestamp"` // ms of the Worker's monotonic clock
+	Timestamp   int64              `json:"timestamp"`           // ms of the Worker's monotonic clock
+	SCTPState   SCTPState          `json:"sctpState,omitempty"` // where SCTP is enabled
 
 	BytesReceived        uint64 `json:"bytesReceived"`
 	RecvBitrate          int    `json:"recvBitrate"`
@@ -265,6 +270,12 @@ type TransportDump struct {
 	MaxSendMessageSize      int                        `json:"maxSendMessageSize"`    // bytes
 	MaxReceiveMessageSize   int                        `json:"maxReceiveMessageSize"` // bytes
 	TraceEventTypes         []TraceEventType           `json:"traceEventTypes"`
+
+	// Where SCTP is enabled. Before it is connected the capabilities are 0.
+	SCTPParameters             *SCTPParameters             `json:"sctpParameters,omitempty"`
+	SCTPState                  SCTPState                   `json:"sctpState,omitempty"`
+	SCTPNegotiatedCapabilities *SCTPNegotiatedCapabilities `json:"sctpNegotiatedCapabilities,omitempty"`
+	SCTPListener               *SCTPListenerDump           `json:"sctpListener,omitempty"`
 
 	// Of a WebRTCTransport.
 	ICERole          ICERole         `json:"iceRole,omitempty"`

@@ -196,7 +196,11 @@ func (s *streamIDs) give(id uint16) { delete(s.used, id) }
 func (t *transport) takeStream() (uint16, error) {
 	t.w.mu.Lock()
 	defer t.w.mu.Unlock()
-	return t.streams.take(maxStreams)
+	limit := maxStreams
+	if n := t.sctp.negotiated; n != nil {
+		limit = min(limit, n.NegotiatedMaxOutboundStreams)
+	}
+	return t.streams.take(limit)
 }
 
 func (t *transport) returnStream(id uint16) {

@@ -13,11 +13,11 @@ type DirectTransportOptions struct {
 }
 
 func (o *DirectTransportOptions) validate() error {
-	return validateMessageSizes(o.MaxSendMessageSize, o.MaxReceiveMessageSize)
+	return validateSizes(o.MaxSendMessageSize, o.MaxReceiveMessageSize)
 }
 
-// validateMessageSizes checks sizes or limits in bytes.
-func validateMessageSizes(sizes ...int) error {
+// validateSizes checks sizes in bytes.
+func validateSizes(sizes ...int) error {
 	for _, n := range sizes {
 		if n < 0 || n > math.MaxUint32 {
 			return invalid("size of %d bytes", n)

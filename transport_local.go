@@ -39,9 +39,10 @@ type transport struct {
 	dataProducers []*dataProducer
 	dataConsumers []*dataConsumer
 	streams       streamIDs // of the DataConsumers
-	cname         string    // of all Producers; of nobody while named is 0
-	named         int       // calls of Produce that got cname and did not fail
-	nextMID       int       // of the next Consumer that is given none
+	sctp          sctpState
+	cname         string // of all Producers; of nobody while named is 0
+	named         int    // calls of Produce that got cname and did not fail
+	nextMID       int    // of the next Consumer that is given none
 	seen          recency
 }
 
@@ -311,6 +312,9 @@ func (t *transport) closeLocked(c *closing, cause *Event[struct{}]) {
 		return
 	}
 	t.part.closeStateLocked()
+	if t.sctp.state != "" {
+		t.sctp.state = SCTPStateClosed
+	}
 	for _, p := range t.producers {
 		p.closeLocked(c, &p.events.TransportClose)
 	}

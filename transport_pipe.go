@@ -15,6 +15,10 @@ type PipeTransportOptions struct {
 	// EnableSRTP encrypts with keys that are exchanged by Connect. The suite is
 	// AEAD_AES_256_GCM.
 	EnableSRTP bool
+
+	// SCTP is not encrypted, whatever EnableSRTP says.
+	SCTPOptions
+
 	// AppData is kept as it is.
 	AppData any
 }
@@ -26,7 +30,7 @@ func (o *PipeTransportOptions) validate() error {
 	if o.ListenInfo.Protocol != ProtocolUDP {
 		return invalid("a PipeTransport listens on UDP only")
 	}
-	return nil
+	return o.SCTPOptions.validate()
 }
 
 // PipeTransportConnectOptions are the options of [PipeTransport.Connect].
@@ -75,6 +79,12 @@ type PipeTransport interface {
 	Tuple() TransportTuple
 	// SRTPParameters returns the key with which we encrypt, nil without SRTP.
 	SRTPParameters() *SRTPParameters
+	// SCTPParameters are for the peer; nil without EnableSCTP.
+	SCTPParameters() *SCTPParameters
+	// SCTPState returns "" without EnableSCTP.
+	SCTPState() SCTPState
+	// SCTPNegotiatedCapabilities returns nil until SCTP is connected.
+	SCTPNegotiatedCapabilities() *SCTPNegotiatedCapabilities
 
 	// Connect tells the Transport where its peer is. A call that failed may be
 	// repeated. Errors: [ErrInvalidArgument]; [ErrInvalidState] when called

@@ -108,4 +108,4 @@ func (t *pipeTransport) connected(d *engine.TransportDump, notes []engine.Notifi
 	t.w.deliver(notes)
 }
 
-func (t *pipeTransport) notify(engine.Notification) {}
+func (t *pipeTransport) notify(n engine.Notification) { t.notifySCTP(n) }

@@ -25,6 +25,10 @@ type PlainTransportOptions struct {
 	// SRTPCryptoSuite is the suite of our key, unless the endpoint's is
 	// another. Empty means AES_CM_128_HMAC_SHA1_80.
 	SRTPCryptoSuite SRTPCryptoSuite
+
+	// SCTP is not encrypted, whatever EnableSRTP says.
+	SCTPOptions
+
 	// AppData is kept as it is.
 	AppData any
 }
@@ -40,6 +44,9 @@ func (o *PlainTransportOptions) validate() error {
 		if l.Protocol != ProtocolUDP {
 			return invalid("a PlainTransport listens on UDP only")
 		}
+	}
+	if err := o.SCTPOptions.validate(); err != nil {
+		return err
 	}
 	return o.srtpCryptoSuite().validate()
 }
@@ -124,6 +131,12 @@ type PlainTransport interface {
 	// SRTPParameters returns the key with which we encrypt, nil without SRTP.
 	// Connect changes it when the endpoint uses another suite.
 	SRTPParameters() *SRTPParameters
+	// SCTPParameters are for the peer; nil without EnableSCTP.
+	SCTPParameters() *SCTPParameters
+	// SCTPState returns "" without EnableSCTP.
+	SCTPState() SCTPState
+	// SCTPNegotiatedCapabilities returns nil until SCTP is connected.
+	SCTPNegotiatedCapabilities() *SCTPNegotiatedCapabilities
 
 	// Connect tells the Transport where its peer is. A call that failed may be
 	// repeated. Errors: [ErrInvalidArgument]; [ErrInvalidState] when called

@@ -98,5 +98,7 @@ func (t *plainTransport) notify(n engine.Notification) {
 			t.events.RTCPTuple.emitUnless(&t.closed, tuple)
 			t.observer.RTCPTuple.emitUnless(&t.closed, tuple)
 		}
+	default:
+		t.notifySCTP(n)
 	}
 }

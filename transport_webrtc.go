@@ -29,6 +29,8 @@ type WebRTCTransportOptions struct {
 	// 30 s.
 	ICEConsentTimeout *time.Duration
 
+	SCTPOptions
+
 	// AppData is kept as it is.
 	AppData any
 }
@@ -51,7 +53,7 @@ func (o *WebRTCTransportOptions) validate() error {
 	if t := o.iceConsentTimeout(); t != 0 && (t < minICEConsentTimeout || t > maxICEConsentTimeout) {
 		return invalid("ICE consent timeout %v", t)
 	}
-	return nil
+	return o.SCTPOptions.validate()
 }
 
 // iceConsentTimeout returns ICEConsentTimeout with its default.
@@ -243,6 +245,12 @@ type WebRTCTransport interface {
 	// DTLSRemoteCert returns the certificate of the peer in PEM, "" until DTLS
 	// is connected.
 	DTLSRemoteCert() string
+	// SCTPParameters are for the peer; nil without EnableSCTP.
+	SCTPParameters() *SCTPParameters
+	// SCTPState returns "" without EnableSCTP.
+	SCTPState() SCTPState
+	// SCTPNegotiatedCapabilities returns nil until SCTP is connected.
+	SCTPNegotiatedCapabilities() *SCTPNegotiatedCapabilities
 
 	// Connect tells the Transport who its peer is. It does not wait for ICE
 	// and DTLS. A call that failed may be repeated. Errors:

@@ -165,5 +165,7 @@ func (t *webRTCTransport) notify(n engine.Notification) {
 			t.events.DTLSStateChange.emitUnless(&t.closed, state)
 			t.observer.DTLSStateChange.emitUnless(&t.closed, state)
 		}
+	default:
+		t.notifySCTP(n)
 	}
 }
