@@ -171,7 +171,7 @@ func (o *outbound) emit(pk *packet, seq uint16) {
 	}
 	size := p.size()
 	if !o.send.Accept(c.m.now, &stream.Outgoing{
-		Seq: seq, Size: size, PayloadSize: p.payload(),
+		Seq: seq, Size: size, PayloadSize: p.payload(), Captured: pk.captured, HasCaptured: pk.hasCaptured,
 		Item: rtx.Item{
 			Stream: uint8(pk.stream.index), Ingress: pk.pkt.SequenceNumber(), Timestamp: h.Timestamp, Marker: h.Marker,
 		},
@@ -218,14 +218,14 @@ func (o *outbound) resend(seq uint16, i rtx.Item) bool {
 	if mapped == 0 {
 		return false
 	}
-	sendTime, packetID := readTrailer(slot, int(e.Start)+int(e.Len))
+	a := readAdded(slot, int(e.Start)+int(e.Len))
 	rtxOut := o.rtxSSRC != 0
 	if rtxOut {
-		sendTime = rtp.AbsSendTime(m.now)
+		a.sendTime = rtp.AbsSendTime(m.now)
 	}
 	o.resends--
 	p := &m.again
-	p.mangle(pkt, c.kind, &c.producer.ids, mapped-1, sendTime, packetID)
+	p.mangle(pkt, c.kind, &c.producer.ids, mapped-1, a)
 	h := rtp.Header{Marker: i.Marker, PayloadType: p.pt, SequenceNumber: seq, Timestamp: i.Timestamp, SSRC: o.ssrc}
 	body := p.body
 	if rtxOut {

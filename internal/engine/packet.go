@@ -2,6 +2,7 @@ package engine
 
 import (
 	"encoding/binary"
+	"time"
 
 	"github.com/mafalda-sfu/mafalda/internal/codec"
 	"github.com/mafalda-sfu/mafalda/internal/packetbuf"
@@ -27,6 +28,9 @@ type packet struct {
 	stream  *producerStream
 	info    codec.Info
 	out     outgoing
+	// captured is when, on the Worker's clock, it was captured, if hasCaptured.
+	captured    time.Duration
+	hasCaptured bool
 }
 
 // newPacket takes a packet object from the free list, with one holder.
@@ -48,18 +52,6 @@ func (m *Machine) releasePacket(pk *packet) {
 	m.pool.Release(pk.ref)
 	pk.ref, pk.pkt, pk.stream = 0, nil, nil
 	m.freePackets = append(m.freePackets, pk)
-}
-
-// writeTrailer puts behind a packet in its slot what was added to it on
-// arrival, so that it can be sent again byte by byte: SRTP must never see two
-// different packets with one index (RFC 7714 §8.1).
-func writeTrailer(slot []byte, n int, sendTime, packetID uint32) {
-	binary.BigEndian.PutUint32(slot[n:], sendTime)
-	binary.BigEndian.PutUint32(slot[n+4:], packetID)
-}
-
-func readTrailer(slot []byte, n int) (sendTime, packetID uint32) {
-	return binary.BigEndian.Uint32(slot[n:]), binary.BigEndian.Uint32(slot[n+4:])
 }
 
 // An outgoing is what all Consumers send of a packet: payload type, header
@@ -87,9 +79,7 @@ const (
 
 // mangle prepares what Consumers send of pkt (media-plane §6.6): payload type
 // pt, and the header extensions of the Producer, ids, under our own ids.
-// sendTime is the value of abs-send-time; packetID that of the packet-id
-// extension, 0 for none.
-func (o *outgoing) mangle(pkt rtp.Packet, kind Kind, ids *extensionIDs, pt uint8, sendTime, packetID uint32) {
+func (o *outgoing) mangle(pkt rtp.Packet, kind Kind, ids *extensionIDs, pt uint8, a added) {
 	o.pt = pt
 	csrcs := int(pkt[0] & 0x0f)
 	o.first = pkt[0] | 0x10
@@ -109,18 +99,14 @@ func (o *outgoing) mangle(pkt rtp.Packet, kind Kind, ids *extensionIDs, pt uint8
 	b = o.element(b, rtp.IDMID, midRoom)
 	b = append(b, 0, 0, 0, 0, 0, 0, 0, 0)
 	if v := values.captureTime; v != nil {
-		b = o.element(b, rtp.IDAbsCaptureTime, 16)
-		b = append(b, v...)
-		if len(v) == 8 {
-			b = append(b, 0, 0, 0, 0, 0, 0, 0, 0)
-		}
+		b = o.appendCaptureTime(b, v, a.ahead)
 	}
 	b = o.copyElement(b, rtp.IDPlayoutDelay, values.playout)
 	if kind == Audio {
 		b = o.copyElement(b, rtp.IDAudioLevel, values.audioLevel)
 	} else {
 		b = o.element(b, rtp.IDAbsSendTime, 3)
-		b = append(b, byte(sendTime>>16), byte(sendTime>>8), byte(sendTime))
+		b = append(b, byte(a.sendTime>>16), byte(a.sendTime>>8), byte(a.sendTime))
 		b = o.element(b, rtp.IDTransportWideCC, 2)
 		b = append(b, 0, 0)
 		b = o.copyElement(b, rtp.IDDependencyDescriptor, values.dependency)
@@ -130,9 +116,9 @@ func (o *outgoing) mangle(pkt rtp.Packet, kind Kind, ids *extensionIDs, pt uint8
 	switch {
 	case values.packetID != nil:
 		b = o.copyElement(b, rtp.IDPacketID, values.packetID)
-	case packetID != 0:
+	case a.packetID != 0:
 		b = o.element(b, rtp.IDPacketID, 4)
-		b = binary.BigEndian.AppendUint32(b, packetID)
+		b = binary.BigEndian.AppendUint32(b, a.packetID)
 	}
 	for (len(b)-start)%4 != 0 {
 		b = append(b, 0)

@@ -20,6 +20,7 @@ type producer struct {
 	params  RTPParameters
 	mapping RTPMapping
 	ids     extensionIDs
+	clock   *captureSource
 	ptMap   [128]uint8 // mapped payload type + 1; 0: unmapped
 	// addPacketID puts the packet-id extension on what has none.
 	addPacketID bool
@@ -78,6 +79,7 @@ func (m *Machine) Produce(transportID string, o ProduceOptions) (ProducerType, e
 		return 0, err
 	}
 	t.learn(&p.ids)
+	p.clock = t.captureSource(p.params.CNAME, p.ids.captureTime != 0)
 	if p.kind == Video {
 		p.keyFrames = keyframe.New(o.KeyFrameRequestDelay)
 		p.keyFrameTimer.Init(func(now time.Duration) {
@@ -201,6 +203,7 @@ func (p *producer) close() {
 	for _, s := range p.streams {
 		s.close()
 	}
+	p.t.leaveCaptureSource(p.clock)
 	if p.kind == Video {
 		p.m.wheel.Stop(&p.keyFrameTimer)
 	}

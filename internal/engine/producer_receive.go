@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/mafalda-sfu/mafalda/internal/capture"
 	"github.com/mafalda-sfu/mafalda/internal/codec"
 	"github.com/mafalda-sfu/mafalda/internal/packetbuf"
 	"github.com/mafalda-sfu/mafalda/internal/rtcp"
@@ -24,6 +25,7 @@ type producerStream struct {
 	codec codec.Kind
 	// templates is what dependency descriptors refer to; nil before the first.
 	templates *codec.Structure
+	reference capture.Reference // ties timestamps to the sender's clock
 	recv      *stream.Recv
 	timer     timer.Timer
 	store     *rtx.Store // what Consumers may ask for again; nil before one might
@@ -104,14 +106,17 @@ func (p *producer) receive(ref packetbuf.Ref, pkt rtp.Packet) packetFate {
 	if len(p.consumers) == 0 {
 		return fate
 	}
-	var id uint32
+	a := added{sendTime: rtp.AbsSendTime(m.now)}
 	if p.addPacketID {
 		m.packetID++
-		id = max(1, m.packetID)
+		a.packetID = max(1, m.packetID)
 	}
-	sendTime := rtp.AbsSendTime(m.now)
-	pk.out.mangle(pkt, p.kind, &p.ids, mapped-1, sendTime, id)
-	s.keep(pk, sendTime, id)
+	if p.ids.captureTime != 0 {
+		a.ahead = p.clock.ahead(m)
+	}
+	pk.noteCapture(p)
+	pk.out.mangle(pkt, p.kind, &p.ids, mapped-1, a)
+	s.keep(pk, a)
 	pk.holders++
 	if len(p.pending) == 0 {
 		m.dirty = append(m.dirty, p)
@@ -143,7 +148,7 @@ func (s *producerStream) describe(pkt rtp.Packet, info *codec.Info) rtp.Packet {
 }
 
 // keep puts a packet into the store if some Consumer may ask for it again.
-func (s *producerStream) keep(pk *packet, sendTime, id uint32) {
+func (s *producerStream) keep(pk *packet, a added) {
 	if s.store == nil {
 		if !slices.ContainsFunc(s.p.consumers, func(c *consumer) bool { return c.main.send.Params().UseNACK }) {
 			return
@@ -151,7 +156,7 @@ func (s *producerStream) keep(pk *packet, sendTime, id uint32) {
 		s.store = rtx.NewStore(storeAge(s.p.kind), s.recv.Params().ClockRate, s.p.m.pool.Release)
 	}
 	slot := s.p.m.pool.Bytes(pk.ref)
-	writeTrailer(slot, len(pk.pkt), sendTime, id)
+	a.write(slot, len(pk.pkt))
 	s.p.m.pool.Retain(pk.ref)
 	e := rtx.Entry{Ref: pk.ref, Start: 0, Len: uint16(len(pk.pkt))}
 	if s.store.Insert(pk.pkt.SequenceNumber(), pk.pkt.Timestamp(), e) != rtx.Stored {

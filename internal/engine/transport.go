@@ -45,6 +45,7 @@ type transport struct {
 	rx        *srtp.Receiver
 
 	producers []*producer // in order of creation
+	captures  []*captureSource
 	consumers []*consumer
 	listener  rtpListener
 	recvIDs   extensionIDs // last Producer wins (media-plane §5.3)

@@ -48,6 +48,7 @@ var layers = map[string]int{
 	"internal/layerfilter": 2,
 	"internal/probe":       2,
 	"internal/bwe":         2,
+	"internal/capture":     2,
 
 	"internal/tcp":     3,
 	"internal/port":    3,
