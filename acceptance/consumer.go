@@ -300,9 +300,6 @@ func testConsumerWrongArguments(t *testing.T, s *suite) {
 		o     mafalda.ConsumerOptions
 		class error
 	}{
-		"long MID": {
-			mafalda.ConsumerOptions{ProducerID: p.ID(), RTPCapabilities: caps, MID: "nine-long"}, mafalda.ErrInvalidArgument,
-		},
 		"no producer":      {mafalda.ConsumerOptions{RTPCapabilities: caps}, mafalda.ErrInvalidArgument},
 		"unknown producer": {mafalda.ConsumerOptions{ProducerID: "bogus", RTPCapabilities: caps}, mafalda.ErrNotFound},
 		"codec":            {mafalda.ConsumerOptions{ProducerID: p.ID(), RTPCapabilities: bad}, mafalda.ErrInvalidArgument},

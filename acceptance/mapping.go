@@ -190,13 +190,18 @@ func testMappingAudioExtensions(t *testing.T, s *suite) {
 	named := out.consumeWith(t, mafalda.ConsumerOptions{
 		ProducerID: p.ID(), RTPCapabilities: r.router.RTPCapabilities(), MID: "of-eight",
 	})
+	long := out.consumeWith(t, mafalda.ConsumerOptions{
+		ProducerID: p.ID(), RTPCapabilities: r.router.RTPCapabilities(), MID: "longer-than-that",
+	})
+	require.Equal(t, "longer-than-that", long.RTPParameters().MID)
 	in.sendRTP(t, opusSource(1).packet([]byte("x"),
 		extended(t, 10, []byte("sent")), extended(t, 12, []byte{0x85}), extended(t, 3, []byte{1, 2, 3})))
 	got := map[uint32]*rtp.Packet{}
-	for range 2 {
+	for range 3 {
 		x := parseRTP(t, receive(t, out.rtp, "a packet"))
 		got[x.SSRC] = x
 	}
+	require.Empty(t, got[long.RTPParameters().Encodings[0].SSRC].GetExtension(1), "no room")
 	for consumer, mid := range map[mafalda.Consumer]string{c: "0", named: "of-eight"} {
 		x := got[consumer.RTPParameters().Encodings[0].SSRC]
 		require.NotNil(t, x)

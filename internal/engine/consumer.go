@@ -90,7 +90,7 @@ func (m *Machine) Consume(transportID string, o ConsumeOptions) (ConsumeResult, 
 		consumable: slices.Clone(o.ConsumableEncodings),
 		keyCodec:   codec.KindOf(media.MimeType).CanBeKeyFrame(),
 		noDTX:      o.IgnoreDTX && typ != PipeType,
-		mid:        params.MID,
+		mid:        wireMID(params.MID),
 		priority:   1,
 		paused:     o.Paused, producerIsPaused: p.paused,
 	}
@@ -152,9 +152,6 @@ func checkConsumer(p *RTPParameters, o *ConsumeOptions) (ProducerType, error) {
 			return 0, invalid("encoding without ssrc")
 		}
 	}
-	if len(p.MID) > midRoom {
-		return 0, invalid("mid %q is longer than %d bytes", p.MID, midRoom)
-	}
 	switch {
 	case o.Pipe:
 		if len(p.Encodings) != len(consumable) {
@@ -165,6 +162,15 @@ func checkConsumer(p *RTPParameters, o *ConsumeOptions) (ProducerType, error) {
 		return 0, unsupported("several encodings")
 	}
 	return SimpleType, nil
+}
+
+// wireMID returns mid as it is put into packets: one for which they have no room
+// is left out.
+func wireMID(mid string) string {
+	if len(mid) > midRoom {
+		return ""
+	}
+	return mid
 }
 
 // streamParams describes the stream of one encoding.

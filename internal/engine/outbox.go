@@ -22,7 +22,8 @@ type outbox struct {
 // boxed is a notification that waits, or one without Body that was dropped.
 type boxed struct {
 	Notification
-	next int // index of the next one of the same line, if there is one
+	next int  // index of the next one of the same line, if there is one
+	kept bool // in no line
 }
 
 // A line has those of one kind, in order, as a list through items.
@@ -55,6 +56,34 @@ func (o *outbox) put(notes []Notification) {
 	}
 	o.mu.Unlock()
 	o.signal()
+}
+
+// putAll adds first and notes in order, whatever waits already.
+func (o *outbox) putAll(first Notification, notes []Notification) {
+	o.mu.Lock()
+	if !o.closed {
+		o.keepLocked(first)
+		for _, n := range notes {
+			o.keepLocked(n)
+		}
+	}
+	o.mu.Unlock()
+	o.signal()
+}
+
+// keepLocked adds n so that nothing later replaces it. What waits stays where
+// it is: that of its kind, before a Reply everything but packets.
+func (o *outbox) keepLocked(n Notification) {
+	if _, ok := n.Body.(Reply); ok {
+		packets, some := o.lines[outboxKey{}]
+		clear(o.lines)
+		if some {
+			o.lines[outboxKey{}] = packets
+		}
+	} else if ruleOf(n.Body) != keepAll {
+		delete(o.lines, keyOf(n))
+	}
+	o.items = append(o.items, boxed{Notification: n, kept: true})
 }
 
 func (o *outbox) signal() {
@@ -124,6 +153,10 @@ func (o *outbox) cleanLocked() {
 	for i := range all {
 		n := all[i].Notification
 		if n.Body == nil {
+			continue
+		}
+		if all[i].kept {
+			o.keepLocked(n)
 			continue
 		}
 		var key outboxKey

@@ -197,7 +197,6 @@ func TestConsumeErrors(t *testing.T) {
 		{"no SSRC", func(o *options) { o.RTPParameters.Encodings[0].SSRC = 0 }, ErrInvalidArgument},
 		{"an SSRC in use", func(o *options) { o.RTPParameters.Encodings[0].SSRC = 3000 }, ErrInvalidState},
 		{"an SSRC in use for RTX", func(o *options) { o.RTPParameters.Encodings[0].RTXSSRC = 3000 }, ErrInvalidState},
-		{"a long MID", func(o *options) { o.RTPParameters.MID = "123456789" }, ErrInvalidArgument},
 		{"the longest MID", func(o *options) { o.RTPParameters.MID = "12345678" }, nil},
 		{"several encodings", func(o *options) {
 			o.ConsumableEncodings = append(o.ConsumableEncodings, Encoding{SSRC: 9})

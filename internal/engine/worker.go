@@ -43,6 +43,7 @@ type Worker struct {
 	cfg  Config
 	out  *outbox
 	done chan struct{} // closed by the loop, as the last thing
+	told chan struct{} // closed by the notifier, as the last thing
 
 	calls []func(*Machine) // owned by the loop; taken from queue, not begun
 
@@ -69,16 +70,23 @@ func Start(cfg Config) (*Worker, error) {
 		}
 		cfg.Driver = d
 	}
-	w := &Worker{drv: cfg.Driver, cfg: cfg, out: newOutbox(), done: make(chan struct{})}
+	w := &Worker{drv: cfg.Driver, cfg: cfg, out: newOutbox(), done: make(chan struct{}), told: make(chan struct{})}
 	m := newMachine(cfg, w.post)
 	w.out.backlog = m.backlog
-	go w.run(m)                // ends with Close or a panic
-	go w.out.run(w.cfg.Notify) // ends when the loop has closed the outbox
+	go w.run(m) // ends with Close or a panic
+	go func() { // ends when the loop has closed the outbox
+		defer close(w.told)
+		w.out.run(w.cfg.Notify)
+	}()
 	return w, nil
 }
 
 // Done returns a channel that is closed when the loop has ended.
 func (w *Worker) Done() <-chan struct{} { return w.done }
+
+// Told returns a channel that is closed when the loop has ended and the last
+// call of Notify, or of Died, has returned.
+func (w *Worker) Told() <-chan struct{} { return w.told }
 
 // post runs f on the loop. When the loop ends before, f gets nil instead; when
 // it has ended already, post reports false and f won't run.
