@@ -63,12 +63,16 @@ var layers = map[string]int{
 
 	"internal/engine": 4,
 
+	"internal/channel": 5,
+
 	".": api,
 
 	"sdpbridge":  6,
 	"acceptance": 6,
 
 	"internal/peer": 6,
+
+	"cmd/mafalda-worker": 9,
 
 	"examples/room":   9,
 	"examples/ffmpeg": 9,

@@ -5100,10 +5100,7 @@ func (t *RtpStreamParamsT) Pack(builder *flatbuffers.Builder) flatbuffers.UOffse
 		return 0
 	}
 	mimeTypeOffset := builder.CreateString(t.MimeType)
-	ridOffset := flatbuffers.UOffsetT(0)
-	if t.Rid != "" {
-		ridOffset = builder.CreateString(t.Rid)
-	}
+	ridOffset := builder.CreateString(t.Rid)
 	cnameOffset := builder.CreateString(t.Cname)
 	RtpStreamParamsStart(builder)
 	RtpStreamParamsAddEncodingIdx(builder, t.EncodingIdx)
@@ -6470,10 +6467,7 @@ func (t *RtxStreamParamsT) Pack(builder *flatbuffers.Builder) flatbuffers.UOffse
 		return 0
 	}
 	mimeTypeOffset := builder.CreateString(t.MimeType)
-	rridOffset := flatbuffers.UOffsetT(0)
-	if t.Rrid != "" {
-		rridOffset = builder.CreateString(t.Rrid)
-	}
+	rridOffset := builder.CreateString(t.Rrid)
 	cnameOffset := builder.CreateString(t.Cname)
 	RtxStreamParamsStart(builder)
 	RtxStreamParamsAddSsrc(builder, t.Ssrc)

@@ -3,7 +3,7 @@
 //
 // Each table T has accessors that read a frame in place, builder functions, and
 // a struct TT with Pack and UnPack. In such a struct an empty string is an
-// absent one unless the schema says that it is required, a nil slice is an
+// absent one unless the schema says that it is required or present, a nil slice is an
 // absent vector, and a required table or vector must not be nil: Pack does not
 // check.
 //
