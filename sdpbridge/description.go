@@ -94,9 +94,12 @@ type Media struct {
 	// Encodings are the streams of which the SSRC is given: the first of them,
 	// as there is no simulcast by SSRC.
 	Encodings []mafalda.RTPEncodingParameters
-	// RIDs are the RTP stream ids that the writer sends (RFC 8851); more than
-	// one is simulcast. They are parsed only.
+	// RIDs are the RTP stream ids (RFC 8851) of the simulcast that the writer
+	// sends, in its order. They are parsed only.
 	RIDs []string
+	// ReceiveRIDs are those of the simulcast that the writer receives. They are
+	// written only.
+	ReceiveRIDs []string
 	// MSID is the id of the media stream and that of the track, separated by a
 	// space (RFC 8830).
 	MSID string

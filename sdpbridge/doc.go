@@ -37,8 +37,10 @@
 //
 // BUNDLE and rtcp-mux are required, all m-sections share one transport. Of the
 // codecs of an m-section that the peer sends, the Router's first is taken,
-// with its retransmission. Simulcast is answered without it, so that the peer
-// sends one plain stream. Data channels and everything that is neither audio
+// with its retransmission. Simulcast by RIDs is accepted with VP8 and H264; the
+// peer lists the smallest stream first, since the order of the RIDs is that of
+// the layers. With other codecs it is answered without, so that the peer sends
+// one stream. Data channels and everything that is neither audio
 // nor video are rejected. The Router is ICE-lite: candidates of the peer are
 // not needed, and all of ours are in the first description, so trickling ICE
 // is of no use. An offer with new ICE credentials restarts ICE; for the other

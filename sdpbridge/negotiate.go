@@ -154,6 +154,13 @@ func (m *Media) receive(router mafalda.RTPCapabilities) (p mafalda.RTPParameters
 	}
 	p = m.RTPParameters()
 	media := best.peer
+	simulcast := m.simulcasts(media)
+	if simulcast {
+		p.Encodings = nil
+		for _, rid := range m.RIDs {
+			p.Encodings = append(p.Encodings, mafalda.RTPEncodingParameters{RID: rid})
+		}
+	}
 	media.RTCPFeedback = best.feedback()
 	p.Codecs = []mafalda.RTPCodecParameters{media}
 	e := &p.Encodings[0]
@@ -165,7 +172,7 @@ func (m *Media) receive(router mafalda.RTPCapabilities) (p mafalda.RTPParameters
 		e.RTX = nil
 	}
 	p.HeaderExtensions = slices.DeleteFunc(p.HeaderExtensions, func(x mafalda.RTPHeaderExtensionParameters) bool {
-		return !reads(router, m.Kind(), x.URI)
+		return !reads(router, m.Kind(), x.URI, simulcast)
 	})
 	// Some endpoints list them in another order each time.
 	slices.SortFunc(p.HeaderExtensions, func(a, b mafalda.RTPHeaderExtensionParameters) int { return cmp.Compare(a.ID, b.ID) })
@@ -183,12 +190,27 @@ func isAuxiliary(c mafalda.RTPCodecParameters) bool {
 	return false
 }
 
+// simulcasts reports whether the section has simulcast that a Producer of codec
+// c can have: several streams, told from each other by their RIDs.
+func (m *Media) simulcasts(c mafalda.RTPCodecParameters) bool {
+	switch strings.ToLower(c.MIMEType) {
+	case "video/vp8", "video/h264":
+	default:
+		return false
+	}
+	return len(m.RIDs) > 1 && slices.ContainsFunc(m.HeaderExtensions, func(e HeaderExtension) bool {
+		return e.URI == mafalda.RTPHeaderExtensionRTPStreamID && (e.Direction == "" || e.Direction.Sends())
+	})
+}
+
 // reads reports whether a Router takes note of a header extension that it
-// receives. RIDs are none of its business while there is no simulcast.
-func reads(router mafalda.RTPCapabilities, kind mafalda.MediaKind, uri mafalda.RTPHeaderExtensionURI) bool {
+// receives. RIDs are none of its business where there is no simulcast.
+func reads(router mafalda.RTPCapabilities, kind mafalda.MediaKind, uri mafalda.RTPHeaderExtensionURI, simulcast bool) bool {
 	switch uri {
 	case mafalda.RTPHeaderExtensionRTPStreamID, mafalda.RTPHeaderExtensionRepairedRTPStreamID:
-		return false
+		if !simulcast {
+			return false
+		}
 	}
 	return slices.ContainsFunc(router.HeaderExtensions, func(e mafalda.RTPHeaderExtension) bool {
 		return e.Kind == kind && e.URI == uri &&

@@ -23,6 +23,7 @@ const (
 	maxExtensions = 64
 	maxRIDs       = 16
 	maxMIDLen     = 32
+	maxRIDLen     = 16
 	maxTokenLen   = 256
 )
 
@@ -205,10 +206,8 @@ func parseMedia(raw *sdp.MediaDescription, defaults Media) (Media, error) {
 			m.RTCPMux = true
 		case "msid":
 			m.setMSID(a.Value)
-		case "rid":
-			if words := strings.Fields(a.Value); len(words) > 1 && words[1] == "send" && len(m.RIDs) < maxRIDs {
-				m.RIDs = append(m.RIDs, words[0])
-			}
+		case "simulcast":
+			m.parseSimulcast(a.Value)
 		case "fingerprint":
 			if !ownFingerprint {
 				ownFingerprint, m.DTLS.Fingerprints = true, nil
@@ -225,6 +224,24 @@ func parseMedia(raw *sdp.MediaDescription, defaults Media) (Media, error) {
 		return Media{}, err
 	}
 	return m, m.parseSSRCs(raw.Attributes)
+}
+
+// parseSimulcast reads «send 1;~2;3,4 recv 5» (RFC 8853 §5.1). Of alternatives
+// it takes the first; whether a stream starts paused does not matter.
+func (m *Media) parseSimulcast(value string) {
+	words := strings.Fields(value)
+	for i := 0; i+1 < len(words); i += 2 {
+		if words[i] != "send" || m.RIDs != nil {
+			continue
+		}
+		for s := range strings.SplitSeq(words[i+1], ";") {
+			first, _, _ := strings.Cut(s, ",")
+			first = strings.TrimPrefix(first, "~")
+			if len(m.RIDs) < maxRIDs && isName(first, maxRIDLen) && !slices.Contains(m.RIDs, first) {
+				m.RIDs = append(m.RIDs, first)
+			}
+		}
+	}
 }
 
 // setMSID keeps «stream track» or «stream» if it is well-formed.

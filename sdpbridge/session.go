@@ -70,6 +70,7 @@ type section struct {
 	// Of a rejected section: what was offered.
 	codecs     []mafalda.RTPCodecParameters
 	extensions []HeaderExtension
+	rids       []string // of simulcast
 
 	source   mafalda.RTPParameters // what producer was made of
 	producer mafalda.Producer      // nil if the peer does not send
@@ -314,6 +315,9 @@ func (s *section) media() Media {
 	}
 	m.Type, m.Protocol, m.MID, m.RTCPMux = s.typ, s.protocol, s.mid, true
 	m.Direction = directionOf(s.sends(), s.receives())
+	if s.receives() {
+		m.ReceiveRIDs = s.rids
+	}
 	return m
 }
 

@@ -122,7 +122,11 @@ func (p *plan) planSection(i int, router mafalda.RTPCapabilities) (*section, err
 	if !m.RTCPMux {
 		return nil, invalid("rtcp-mux is missing")
 	}
-	x.codecs, x.extensions = codecs, mirrored(m, router)
+	simulcast := len(source.Encodings) > 1
+	x.codecs, x.extensions = codecs, mirrored(m, router, simulcast)
+	if simulcast {
+		x.rids = m.RIDs
+	}
 	p.drop(x, !m.Direction.Sends() || len(source.Codecs) == 0, !m.Direction.Receives())
 	if m.Direction.Sends() && len(source.Codecs) > 0 && (x.producer == nil || !sameSource(x.source, source)) {
 		p.planProducer(x, m.Kind(), source)
@@ -306,10 +310,10 @@ func (p *plan) bundle() []string {
 
 // mirrored returns the header extensions of an answer to m: those that the
 // Router reads or writes under the same id, with the direction turned round.
-func mirrored(m *Media, router mafalda.RTPCapabilities) []HeaderExtension {
+func mirrored(m *Media, router mafalda.RTPCapabilities, simulcast bool) []HeaderExtension {
 	var list []HeaderExtension
 	for _, e := range m.HeaderExtensions {
-		if !reads(router, m.Kind(), e.URI) || e.Direction == Inactive {
+		if !reads(router, m.Kind(), e.URI, simulcast) || e.Direction == Inactive {
 			continue
 		}
 		if e.Direction != "" {

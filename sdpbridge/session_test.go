@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -86,22 +87,76 @@ func TestAnswerMakesProducers(t *testing.T) {
 	}, video.RTPParameters)
 }
 
-// A peer that offers simulcast is made to send one stream without RID.
-func TestAnswerWithoutSimulcast(t *testing.T) {
+func TestAnswerSimulcast(t *testing.T) {
 	s, transport := newFakeSession(t, newFakeRouter(t), Options{})
 	offer := readSDP(t, "chromium-simulcast")
 	require.Equal(t, []string{"h", "m", "l"}, mustParse(t, offer).Media[1].RIDs)
 	answer, err := s.Answer(t.Context(), offer)
 	require.NoError(t, err)
-	require.NotContains(t, answer, "rid")
-	require.NotContains(t, answer, "simulcast")
-	require.NotContains(t, answer, string(mafalda.RTPHeaderExtensionRTPStreamID))
-	require.Equal(t, []mafalda.RTPEncodingParameters{{}}, transport.producers[1].o.RTPParameters.Encodings)
-	require.Equal(t, "1", transport.producers[1].o.RTPParameters.MID)
+	require.Contains(t, answer, "a=rid:h recv\r\na=rid:m recv\r\na=rid:l recv\r\na=simulcast:recv h;m;l\r\n")
+	p := transport.producers[1].o.RTPParameters
+	require.Equal(t, []mafalda.RTPEncodingParameters{{RID: "h"}, {RID: "m"}, {RID: "l"}}, p.Encodings)
+	require.Equal(t, "1", p.MID)
+	for _, uri := range []mafalda.RTPHeaderExtensionURI{
+		mafalda.RTPHeaderExtensionMID, mafalda.RTPHeaderExtensionRTPStreamID, mafalda.RTPHeaderExtensionRepairedRTPStreamID,
+	} {
+		require.Contains(t, answer, string(uri))
+		require.True(t, slices.ContainsFunc(p.HeaderExtensions, func(e mafalda.RTPHeaderExtensionParameters) bool { return e.URI == uri }))
+	}
 	d := mustParse(t, answer)
 	require.Equal(t, "application", d.Media[2].Type)
 	require.True(t, d.Media[2].Rejected)
 	require.Equal(t, []string{"0", "1"}, d.Bundle)
+
+	again, err := s.Answer(t.Context(), offer)
+	require.NoError(t, err)
+	require.Contains(t, again, "a=simulcast:recv h;m;l\r\n")
+	require.Len(t, transport.producers, 2)
+}
+
+// Where the streams of a simulcast can't be told apart, or the codec has no
+// simulcast, the peer is made to send one stream without RID.
+func TestAnswerWithoutSimulcast(t *testing.T) {
+	offer := readSDP(t, "chromium-simulcast")
+	for name, text := range map[string]string{
+		"no RID extension": strings.ReplaceAll(offer, "rtp-stream-id", "other"),
+		"one stream":       strings.ReplaceAll(offer, "a=simulcast:send h;m;l", "a=simulcast:send h"),
+		"no simulcast":     strings.ReplaceAll(offer, "a=simulcast:send", "a=simulcast:recv"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, transport := newFakeSession(t, newFakeRouter(t), Options{})
+			answer, err := s.Answer(t.Context(), text)
+			require.NoError(t, err)
+			require.NotContains(t, answer, "a=rid")
+			require.NotContains(t, answer, "simulcast")
+			require.NotContains(t, answer, string(mafalda.RTPHeaderExtensionRTPStreamID))
+			require.Equal(t, []mafalda.RTPEncodingParameters{{}}, transport.producers[1].o.RTPParameters.Encodings)
+		})
+	}
+}
+
+// Spatial layers of VP9 and AV1 travel in one stream.
+func TestSimulcastCodecs(t *testing.T) {
+	m := mustParse(t, readSDP(t, "chromium-simulcast")).Media[1]
+	for mime, ok := range map[string]bool{"video/VP8": true, "video/h264": true, "video/VP9": false, "video/AV1": false} {
+		require.Equal(t, ok, m.simulcasts(mafalda.RTPCodecParameters{MIMEType: mime}), mime)
+	}
+}
+
+func TestParseSimulcast(t *testing.T) {
+	for value, rids := range map[string][]string{
+		"send a;b;c":           {"a", "b", "c"},
+		"recv x;y send ~a,d;b": {"a", "b"},
+		"send a;a;b":           {"a", "b"},
+		"recv a;b":             nil,
+		"send":                 nil,
+		"send a;<b>;c":         {"a", "c"},
+		"":                     nil,
+	} {
+		var m Media
+		m.parseSimulcast(value)
+		require.Equal(t, rids, m.RIDs, value)
+	}
 }
 
 func TestAnswerRenegotiates(t *testing.T) {

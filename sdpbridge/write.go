@@ -188,6 +188,12 @@ func (m *Media) marshalStreams(l *lines) {
 	if words := strings.Fields(m.MSID); m.MSID != "" && !slices.ContainsFunc(words, func(w string) bool { return !isName(w, maxTokenLen) }) {
 		l.add("msid", "%s", strings.Join(words, " "))
 	}
+	for _, rid := range m.ReceiveRIDs {
+		l.add("rid", "%s recv", l.token(rid))
+	}
+	if len(m.ReceiveRIDs) > 0 {
+		l.add("simulcast", "recv %s", strings.Join(m.ReceiveRIDs, ";"))
+	}
 	cname := m.CNAME
 	if !isToken(cname) {
 		cname = "-"
