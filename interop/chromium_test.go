@@ -19,6 +19,7 @@ func openChromium(t *testing.T, ctx context.Context, s *signalling, p *page) {
 		"--autoplay-policy=no-user-gesture-required",
 		"--disable-background-timer-throttling", "--disable-renderer-backgrounding",
 		"--disable-backgrounding-occluded-windows", "--window-size=1000,700",
+		"--unsafely-treat-insecure-origin-as-secure="+s.http.URL, // where it is not on a loopback address
 		s.url(p))
 	require.NoError(t, p.loaded(ctx))
 }

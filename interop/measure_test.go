@@ -26,12 +26,14 @@ type browserStats struct {
 	Inbound struct {
 		Timestamp                                       float64
 		FramesReceived, FramesDecoded, KeyFramesDecoded int
+		FrameWidth, FrameHeight                         int
 		FramesDropped, FreezeCount                      int
 		TotalFreezesDuration                            float64
 		PacketsReceived, PacketsLost                    int
 		RetransmittedPacketsReceived                    int
 		NACKCount, PLICount                             int
 		TotalAudioEnergy                                float64
+		TotalSamplesReceived, ConcealedSamples          int
 		DecoderImplementation                           string
 	} `json:"inbound-rtp"`
 }

@@ -39,6 +39,12 @@ func mediaCodecs() []mafalda.RouterRTPCodecCapability {
 
 func newRoom(t testing.TB) *room {
 	t.Helper()
+	return newRoomAt(t, localhost)
+}
+
+// newRoomAt makes a room whose ports are on that address.
+func newRoomAt(t testing.TB, ip netip.Addr) *room {
+	t.Helper()
 	ctx := t.Context()
 	r := &room{}
 	sfu := mafalda.New()
@@ -50,13 +56,13 @@ func newRoom(t testing.TB) *room {
 	r.router, err = r.worker.CreateRouter(ctx, mafalda.RouterOptions{MediaCodecs: mediaCodecs()})
 	require.NoError(t, err)
 	r.server, err = r.worker.CreateWebRTCServer(ctx, mafalda.WebRTCServerOptions{ListenInfos: []mafalda.ListenInfo{
-		{Protocol: mafalda.ProtocolUDP, IP: localhost}, {Protocol: mafalda.ProtocolTCP, IP: localhost},
+		{Protocol: mafalda.ProtocolUDP, IP: ip}, {Protocol: mafalda.ProtocolTCP, IP: ip},
 	}})
 	require.NoError(t, err)
 	dump, err := r.server.Dump(ctx)
 	require.NoError(t, err)
 	require.Len(t, dump.UDPSockets, 1)
-	r.udp = netip.AddrPortFrom(localhost, dump.UDPSockets[0].Port)
+	r.udp = netip.AddrPortFrom(ip, dump.UDPSockets[0].Port)
 	t.Cleanup(func() { r.describe(t) })
 	return r
 }
@@ -119,7 +125,7 @@ func (r *room) join(t testing.TB, ctx context.Context, p *page, n network) *clie
 		RTPCapabilities mafalda.RTPCapabilities `json:"rtpCapabilities"`
 	}
 	require.NoError(t, p.do(ctx, "load", map[string]any{"routerRtpCapabilities": r.router.RTPCapabilities()}, &loaded))
-	require.Equal(t, "Chrome111", loaded.Handler)
+	require.Contains(t, []string{"Chrome111", "Firefox120"}, loaded.Handler)
 	c.caps = loaded.RTPCapabilities
 	return c
 }
@@ -188,13 +194,19 @@ type video struct {
 	parameters    map[string]any
 	width, height int
 	frameRate     int
+	encodings     []map[string]any // of RTCPeerConnection; nil: one
+	camera        bool             // the browser's fake one instead of a canvas
 }
 
 // sendVideo makes the page produce video, and a transport if it has none.
 func (c *client) sendVideo(t testing.TB, ctx context.Context, v video) mafalda.Producer {
 	t.Helper()
-	return c.sendMedia(t, ctx, "produceVideo", map[string]any{
-		"mimeType": v.mimeType, "parameters": v.parameters, "width": v.width, "height": v.height, "frameRate": v.frameRate,
+	command := "produceVideo"
+	if v.camera {
+		command = "produceCamera"
+	}
+	return c.sendMedia(t, ctx, command, map[string]any{
+		"mimeType": v.mimeType, "parameters": v.parameters, "width": v.width, "height": v.height, "frameRate": v.frameRate, "encodings": v.encodings,
 		// Quickly to the rate of the test, which is not about the ramp.
 		"codecOptions": map[string]any{"videoGoogleStartBitrate": 1000},
 	}, v.mimeType)

@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -37,6 +39,7 @@ type page struct {
 
 	mu       sync.Mutex
 	hello    chan struct{}          // closed when the page has loaded; guarded by mu
+	gone     chan struct{}          // closed when the page has loaded anew; guarded by mu
 	waiting  map[int]chan<- outcome // guarded by mu
 	handlers map[string]handler     // guarded by mu
 	lastID   int                    // guarded by mu
@@ -58,6 +61,12 @@ type outcome struct {
 // newSignalling bundles the page and serves it.
 func newSignalling(t *testing.T) *signalling {
 	t.Helper()
+	return newSignallingAt(t, localhost)
+}
+
+// newSignallingAt serves the page on that address.
+func newSignallingAt(t *testing.T, ip netip.Addr) *signalling {
+	t.Helper()
 	bundle := bundlePage(t)
 	s := &signalling{pages: map[string]*page{}}
 	mux := http.NewServeMux()
@@ -66,7 +75,12 @@ func newSignalling(t *testing.T) *signalling {
 	})
 	mux.HandleFunc("GET /main.js", func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, bundle) })
 	mux.HandleFunc("POST /{what}", s.serve)
-	s.http = httptest.NewServer(mux)
+	listener, err := net.Listen("tcp", netip.AddrPortFrom(ip, 0).String())
+	require.NoError(t, err)
+	s.http = httptest.NewUnstartedServer(mux)
+	s.http.Listener.Close()
+	s.http.Listener = listener
+	s.http.Start()
 	t.Cleanup(func() {
 		s.http.CloseClientConnections()
 		s.http.Close()
@@ -100,7 +114,7 @@ func (s *signalling) page(name string) *page {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := &page{
-		name: name, commands: make(chan command), hello: make(chan struct{}),
+		name: name, commands: make(chan command), hello: make(chan struct{}), gone: make(chan struct{}),
 		waiting: map[int]chan<- outcome{}, handlers: map[string]handler{},
 	}
 	s.pages[name] = p
@@ -134,9 +148,15 @@ func (p *page) handle(ctx context.Context, what string, body []byte) (any, error
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		close(p.hello)
+		close(p.gone)
+		p.gone = make(chan struct{})
 		return nil, nil
 	case "next":
+		p.mu.Lock()
+		gone := p.gone
+		p.mu.Unlock()
 		select {
+		case <-gone: // who asked is no more
 		case c := <-p.commands:
 			return c, nil
 		case <-ctx.Done():

@@ -14,7 +14,7 @@ async function post(path, body) {
 }
 
 // log sends what would stand in the console.
-const log = (...args) => post('log', args.map((a) => (a instanceof Error ? a.stack : String(a))).join(' ')).catch(() => {});
+const log = (...args) => post('log', args.map((a) => (a instanceof Error ? `${a}\n${a.stack}` : String(a))).join(' ')).catch(() => {});
 addEventListener('error', (e) => log('error', e.message));
 addEventListener('unhandledrejection', (e) => log('rejection', e.reason));
 
@@ -47,14 +47,30 @@ const commands = {
 	},
 
 	// produceVideo sends a moving picture with the codec of that MIME type.
-	async produceVideo({ transportId, mimeType, parameters, width, height, frameRate, encoding, codecOptions }) {
+	async produceVideo({ transportId, mimeType, parameters, width, height, frameRate, encodings, codecOptions }) {
 		const codec = device.rtpCapabilities.codecs.find((c) =>
 			c.mimeType.toLowerCase() === mimeType.toLowerCase()
 			&& Object.entries(parameters ?? {}).every(([k, v]) => c.parameters[k] === v));
 		if (!codec) throw new Error(`no codec ${mimeType} ${JSON.stringify(parameters)}`);
 		const picture = new Picture(width, height, frameRate);
 		sources.push(picture);
-		return produce(transportId, { track: picture.track, codec, encodings: encoding ? [encoding] : undefined, codecOptions });
+		return produce(transportId, { track: picture.track, codec, encodings, codecOptions });
+	},
+
+	// produceCamera sends the browser's fake camera.
+	async produceCamera({ transportId, mimeType, width, height, frameRate, encodings, codecOptions }) {
+		const codec = device.rtpCapabilities.codecs.find((c) => c.mimeType.toLowerCase() === mimeType.toLowerCase());
+		if (!codec) throw new Error(`no codec ${mimeType}`);
+		const stream = await navigator.mediaDevices.getUserMedia({ video: { width, height, frameRate } });
+		sources.push(stream);
+		return produce(transportId, { track: stream.getVideoTracks()[0], codec, encodings, codecOptions });
+	},
+
+	// produceMicrophone sends the browser's fake microphone.
+	async produceMicrophone({ transportId }) {
+		const stream = await navigator.mediaDevices.getUserMedia({ audio: { echoCancellation: false, noiseSuppression: false, autoGainControl: false } });
+		sources.push(stream);
+		return produce(transportId, { track: stream.getAudioTracks()[0] });
 	},
 
 	// produceAudio sends a tone.
@@ -111,8 +127,8 @@ const commands = {
 	// loudest returns the frequency that a consumer plays, and how loud.
 	async loudest({ consumerId }) { return loudest(consumers.get(consumerId).track); },
 
-	// reload leaves everything behind.
-	async reload() { setTimeout(() => location.reload(), 50); },
+	// reload leaves everything behind, once the answer is on its way.
+	reload() {},
 };
 
 async function produce(transportId, options) {
@@ -127,9 +143,10 @@ async function run({ id, name: command, args }) {
 	try {
 		result = await commands[command](args ?? {});
 	} catch (e) {
-		error = String(e?.stack ?? e);
+		error = `${e}\n${e?.stack}`;
 	}
 	await post('result', { id, result, error });
+	if (command === 'reload') location.reload();
 }
 
 await post('hello');
