@@ -79,6 +79,7 @@ const (
 	DropDirect        DropReason = "direct"         // RTP or RTCP handed in that could not be used
 	DropSCTP          DropReason = "sctp"           // SCTP packets refused or not taken
 	DropData          DropReason = "data"           // messages that are too large, or for which the send buffer is full
+	DropPipe          DropReason = "pipe"           // to a Worker of this process that takes no more
 	DropTooLarge      DropReason = "too-large"      // does not fit a datagram, in or out
 	DropDestination   DropReason = "destination"    // to an address that its socket can't reach
 	DropNoBuffer      DropReason = "no-buffer"      // the system's send buffer is full

@@ -55,6 +55,7 @@ func counters(loop *engine.Counters, net *driver.Stats) Counters {
 			DropDirect:        loop.DropDirect,
 			DropSCTP:          loop.DropSCTP,
 			DropData:          loop.DropData,
+			DropPipe:          loop.DropLane,
 			DropTooLarge:      net.DropTruncated + net.DropTooLong + loop.DropTooLarge,
 			DropDestination:   net.DropDest,
 			DropNoBuffer:      net.DropNoBuffer,

@@ -112,6 +112,11 @@ func (p *pipePair) connect(ctx context.Context, o *PipeToRouterOptions) (err err
 		p.to = nil
 		return err
 	}
+	if o.ListenInfo == nil && !o.EnableSRTP {
+		if done, err := connectInMemory(ctx, p.from, p.to); done || err != nil {
+			return err
+		}
+	}
 	if err := connectPipe(ctx, p.from, p.to); err != nil {
 		return err
 	}

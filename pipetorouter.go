@@ -20,7 +20,8 @@ type PipeToRouterOptions struct {
 	// What follows is for the two PipeTransports, and ignored once they exist.
 
 	// ListenInfo is where both PipeTransports receive: its IP has to be one that
-	// each side reaches. nil means UDP on 127.0.0.1.
+	// each side reaches. nil means UDP on 127.0.0.1; RTP and RTCP between
+	// Workers of this process then go through memory, unless encrypted.
 	ListenInfo *ListenInfo
 	// EnableRTX repairs losses between the PipeTransports.
 	EnableRTX bool

@@ -109,3 +109,20 @@ func (t *pipeTransport) connected(d *engine.TransportDump, notes []engine.Notifi
 }
 
 func (t *pipeTransport) notify(n engine.Notification) { t.notifySCTP(n) }
+
+// connectInMemory connects two PipeTransports of Workers of this process, and
+// reports whether they are such.
+func connectInMemory(ctx context.Context, a, b PipeTransport) (done bool, err error) {
+	x, okX := a.(*pipeTransport)
+	y, okY := b.(*pipeTransport)
+	if !okX || !okY {
+		return false, nil
+	}
+	dumpX, dumpY, notesX, notesY, err := engine.ConnectPipesInMemory(ctx, x.w.engine, x.id, y.w.engine, y.id)
+	if err != nil {
+		return false, x.failArgument("Connect", err)
+	}
+	x.connected(&dumpX, notesX)
+	y.connected(&dumpY, notesY)
+	return true, nil
+}

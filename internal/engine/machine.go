@@ -60,6 +60,7 @@ type Machine struct {
 	serverList []*webRTCServer
 	routerList []*router
 
+	lanes       []*lane     // to other Workers that have pipes to us
 	dirty       []*producer // with packets to fan out
 	freePackets []*packet
 	again       outgoing // of a retransmission
@@ -95,6 +96,7 @@ type Counters struct {
 	DropDTLS             uint64 // DTLS records refused or not taken
 	DropDirect           uint64 // injected packets that could not be used
 	DropSCTP             uint64 // SCTP packets refused or not taken
+	DropLane             uint64 // to a Worker that takes no more in memory
 	DropData             uint64 // messages that are too large, or for which the send buffer is full
 	Turns                uint64
 	// TurnLength[i] counts turns that worked less than 2^i × 16 µs.
@@ -179,6 +181,9 @@ func (m *Machine) timeout(now time.Duration) time.Duration {
 func (m *Machine) flush() {
 	m.fanOut()
 	m.drv.Flush()
+	for _, l := range m.lanes {
+		l.flush()
+	}
 }
 
 // tick reads the clock, once after each wait.

@@ -41,6 +41,7 @@ type transport struct {
 	out       path // of RTP
 	rtcpApart bool // RTCP has a path of its own
 	rtcpOut   path
+	crossing  *crossing // of a pipe in memory, RTP and RTCP take it; else nil
 	tx        *srtp.Sender
 	rx        *srtp.Receiver
 
@@ -244,6 +245,9 @@ func (t *transport) enter(p *producer, ref packetbuf.Ref, pkt rtp.Packet) {
 
 // reserve returns room for an RTP packet of n bytes on its way to the peer.
 func (t *transport) reserve(n int) []byte {
+	if t.crossing != nil {
+		return t.crossing.lane.reserve(n)
+	}
 	if t.out.udp != nil {
 		return t.out.udp.Reserve(n + srtp.MaxOverhead)
 	}
@@ -253,6 +257,10 @@ func (t *transport) reserve(n int) []byte {
 // commitRTP sends the first n bytes of the last reservation, which it seals in
 // place.
 func (t *transport) commitRTP(b []byte, n int) {
+	if t.crossing != nil {
+		t.crossing.sendRTP(t, n)
+		return
+	}
 	if !t.out.valid() {
 		return
 	}
@@ -283,6 +291,10 @@ func (t *transport) sendRTCP(plain []byte) {
 		return
 	}
 	if !t.connected {
+		return
+	}
+	if t.crossing != nil {
+		t.crossing.sendRTCP(t, plain)
 		return
 	}
 	out := &t.out

@@ -32,6 +32,9 @@ type pipeTransport struct {
 	remote    netip.AddrPort // zero until then
 
 	local *SRTPParameters // nil without SRTP
+
+	lane   *lane  // nil unless connected in memory
+	number uint64 // on the lane
 }
 
 // CreatePipeTransport makes a transport on a Router. Errors:
@@ -161,7 +164,12 @@ func (p *pipeTransport) openTCP(c driver.TCPConn)          { c.Close() }
 func (p *pipeTransport) receiveTCP(driver.TCPConn, []byte) {}
 func (p *pipeTransport) closeTCP(driver.TCPConn)           {}
 
-func (p *pipeTransport) close() { p.udp.close() }
+func (p *pipeTransport) close() {
+	if p.lane != nil {
+		delete(p.lane.pipes, p.number)
+	}
+	p.udp.close()
+}
 
 // PipeDump is what a pipe transport adds to a [TransportDump].
 type PipeDump struct {

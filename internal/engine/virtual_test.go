@@ -156,6 +156,7 @@ func (w *virtualWorld) turn(at time.Duration) {
 	w.d.now = at
 	w.m.stale = true
 	w.m.tick()
+	w.m.receiveLanes()
 	w.m.wheel.Advance(w.m.now)
 	w.flush()
 }

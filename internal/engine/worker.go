@@ -45,11 +45,14 @@ type Worker struct {
 	done chan struct{} // closed by the loop, as the last thing
 	told chan struct{} // closed by the notifier, as the last thing
 
+	number uint64 // constant; the order in which locks of two Workers are taken
+
 	calls []func(*Machine) // owned by the loop; taken from queue, not begun
 
 	mu     sync.Mutex
-	queue  []func(*Machine) // guarded by mu
-	closed bool             // guarded by mu; nothing is queued any more
+	lanes  map[*Worker]*lane // guarded by mu; to other Workers and to itself
+	queue  []func(*Machine)  // guarded by mu
+	closed bool              // guarded by mu; nothing is queued any more
 }
 
 // A PanicError says that the loop of a Worker, or a goroutine that works for
@@ -70,7 +73,10 @@ func Start(cfg Config) (*Worker, error) {
 		}
 		cfg.Driver = d
 	}
-	w := &Worker{drv: cfg.Driver, cfg: cfg, out: newOutbox(), done: make(chan struct{}), told: make(chan struct{})}
+	w := &Worker{
+		drv: cfg.Driver, cfg: cfg, out: newOutbox(), done: make(chan struct{}), told: make(chan struct{}),
+		number: workerNumbers.Add(1), lanes: map[*Worker]*lane{},
+	}
 	m := newMachine(cfg, w.post)
 	w.out.backlog = m.backlog
 	go w.run(m) // ends with Close or a panic
@@ -80,6 +86,9 @@ func Start(cfg Config) (*Worker, error) {
 	}()
 	return w, nil
 }
+
+// workerNumbers numbers the Workers of the process.
+var workerNumbers atomic.Uint64
 
 // Done returns a channel that is closed when the loop has ended.
 func (w *Worker) Done() <-chan struct{} { return w.done }
@@ -139,6 +148,7 @@ func (w *Worker) run(m *Machine) {
 		if m.stopped {
 			return
 		}
+		more := m.receiveLanes()
 		m.wheel.Advance(m.now)
 		m.flush()
 		w.out.put(m.takeNotes())
@@ -150,7 +160,7 @@ func (w *Worker) run(m *Machine) {
 			busy = end
 		}
 		timeout := m.timeout(end)
-		if len(batch) > 0 {
+		if len(batch) > 0 || more {
 			timeout = 0
 		}
 		m.stale = true
@@ -173,8 +183,13 @@ func (w *Worker) end(m *Machine) {
 	w.closed = true
 	queue := w.queue
 	w.queue = nil
+	lanes := w.lanes
+	w.lanes = nil
 	w.mu.Unlock()
 	m.release()
+	for _, l := range lanes {
+		l.end()
+	}
 	w.drv.Close()
 	if why != nil {
 		m.log.Error("worker died", "error", why)

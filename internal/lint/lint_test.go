@@ -52,6 +52,7 @@ var layers = map[string]int{
 
 	"internal/tcp":     3,
 	"internal/port":    3,
+	"internal/ring":    3,
 	"internal/driver":  3,
 	"internal/simnet":  3,
 	"internal/dtls":    3,

@@ -6,7 +6,10 @@
 // less often. A [Pool] belongs to one loop: it is not safe for concurrent use.
 package packetbuf
 
-import "math/bits"
+import (
+	"math/bits"
+	"slices"
+)
 
 // A Ref names one slot of a [Pool]. The zero Ref names none.
 type Ref uint32
@@ -21,7 +24,28 @@ type Pool struct {
 	holders []int32 // by Ref-1; 0: the slot is free
 	free    []Ref   // stack; capacity for all slots that exist
 	inUse   int
+
+	borrowed []borrowedSlot // by Ref-borrowedRef
+	spare    []Ref          // of borrowed; stack with capacity for all of them
 }
+
+// An Owner lends slots of its own to a [Pool].
+type Owner interface {
+	// Return is called when the last holder has released a slot. The token says
+	// which.
+	Return(token Ref)
+}
+
+// A borrowedSlot is somebody else's.
+type borrowedSlot struct {
+	bytes   []byte // nil: this entry is free
+	owner   Owner
+	token   Ref
+	holders int32
+}
+
+// borrowedRef is the Ref of the first borrowed slot.
+const borrowedRef Ref = 1 << 31
 
 // NewPool returns an empty pool of at most maxSlots slots of slotSize bytes.
 // Memory is taken in chunks of chunkSlots slots, rounded up to a power of two,
@@ -47,8 +71,41 @@ func (p *Pool) Get() Ref {
 	return r
 }
 
+// Borrow makes a slot of owner one of the pool, with one holder. Owner hears of
+// it when the last one has released it.
+func (p *Pool) Borrow(b []byte, owner Owner, token Ref) Ref {
+	if len(p.spare) == 0 {
+		p.borrowed = append(p.borrowed, borrowedSlot{})
+		p.spare = append(slices.Grow(p.spare, cap(p.borrowed)), borrowedRef+Ref(len(p.borrowed)-1))
+	}
+	r := p.spare[len(p.spare)-1]
+	p.spare = p.spare[:len(p.spare)-1]
+	p.borrowed[r-borrowedRef] = borrowedSlot{bytes: b, owner: owner, token: token, holders: 1}
+	p.inUse++
+	return r
+}
+
+// giveBack releases a borrowed slot.
+func (p *Pool) giveBack(r Ref) {
+	s := &p.borrowed[r-borrowedRef]
+	s.holders--
+	switch {
+	case s.holders == 0:
+		owner, token := s.owner, s.token
+		*s = borrowedSlot{}
+		p.spare = append(p.spare, r)
+		p.inUse--
+		owner.Return(token)
+	case s.holders < 0:
+		panic("packetbuf: release of a free slot")
+	}
+}
+
 // Bytes returns the whole slot. It is valid until the last holder released it.
 func (p *Pool) Bytes(r Ref) []byte {
+	if r >= borrowedRef {
+		return p.borrowed[r-borrowedRef].bytes
+	}
 	i := int(r - 1)
 	off := (i & (1<<p.shift - 1)) * p.slotSize
 	return p.chunks[i>>p.shift][off : off+p.slotSize : off+p.slotSize]
@@ -56,6 +113,14 @@ func (p *Pool) Bytes(r Ref) []byte {
 
 // Retain adds a holder to a slot in use.
 func (p *Pool) Retain(r Ref) {
+	if r >= borrowedRef {
+		s := &p.borrowed[r-borrowedRef]
+		if s.holders <= 0 {
+			panic("packetbuf: retain of a free slot")
+		}
+		s.holders++
+		return
+	}
 	if p.holders[r-1] <= 0 {
 		panic("packetbuf: retain of a free slot")
 	}
@@ -68,6 +133,10 @@ func (p *Pool) Release(r Ref) {
 	if r == 0 {
 		return
 	}
+	if r >= borrowedRef {
+		p.giveBack(r)
+		return
+	}
 	p.holders[r-1]--
 	switch n := p.holders[r-1]; {
 	case n == 0:
@@ -78,7 +147,7 @@ func (p *Pool) Release(r Ref) {
 	}
 }
 
-// InUse returns how many slots have a holder.
+// InUse returns how many slots have a holder, borrowed ones included.
 func (p *Pool) InUse() int { return p.inUse }
 
 // SlotSize returns the size of a slot in bytes.

@@ -130,3 +130,61 @@ func BenchmarkGetRelease(b *testing.B) {
 		p.Release(r)
 	}
 }
+
+// A lender counts what comes back to it.
+type lender map[Ref]int
+
+func (l lender) Return(token Ref) { l[token]++ }
+
+func TestBorrow(t *testing.T) {
+	p := NewPool(8, 2, 2)
+	own := p.Get()
+	back := lender{}
+	slots := [][]byte{{1, 1}, {2, 2}, {3, 3}}
+	var refs []Ref
+	for i, b := range slots {
+		refs = append(refs, p.Borrow(b, back, Ref(70+i)))
+	}
+	require.Equal(t, 4, p.InUse())
+	for i, r := range refs {
+		require.NotEqual(t, own, r)
+		require.Equal(t, slots[i], p.Bytes(r))
+	}
+	p.Retain(refs[1])
+	for _, r := range refs {
+		p.Release(r)
+	}
+	require.Equal(t, lender{70: 1, 72: 1}, back)
+	require.Equal(t, 2, p.InUse())
+	p.Release(refs[1])
+	require.Equal(t, lender{70: 1, 71: 1, 72: 1}, back)
+	require.Panics(t, func() { p.Release(refs[1]) })
+	require.Panics(t, func() { p.Retain(refs[1]) })
+	require.Len(t, p.Bytes(own), 8)
+	p.Release(own)
+	require.Zero(t, p.InUse())
+}
+
+func TestBorrowAllocatesNothing(t *testing.T) {
+	p := NewPool(8, 2, 2)
+	var back counter
+	b := []byte{1}
+	for range 100 { // as many entries as are in use at a time
+		p.Borrow(b, &back, 1)
+	}
+	for i := range 100 {
+		p.Release(borrowedRef + Ref(i))
+	}
+	require.Zero(t, testing.AllocsPerRun(100, func() {
+		for range 100 {
+			p.Borrow(b, &back, 1)
+		}
+		for i := range 100 {
+			p.Release(borrowedRef + Ref(i))
+		}
+	}))
+}
+
+type counter int
+
+func (c *counter) Return(Ref) { *c++ }
