@@ -47,7 +47,7 @@ func routerDump(d engine.DumpRouter) RouterDump {
 	out := RouterDump{
 		ID:                               d.ID,
 		TransportIDs:                     listed(d.TransportIDs),
-		RTPObserverIDs:                   []string{},
+		RTPObserverIDs:                   listed(d.ObserverIDs),
 		MapProducerIDConsumerIDs:         make([]KeyValues[string, string], len(d.Producers)),
 		MapConsumerIDProducerID:          make([]KeyValue[string, string], len(d.Consumers)),
 		MapProducerIDObserverIDs:         make([]KeyValues[string, string], len(d.Producers)),
@@ -56,7 +56,7 @@ func routerDump(d engine.DumpRouter) RouterDump {
 	}
 	for i, p := range d.Producers {
 		out.MapProducerIDConsumerIDs[i] = KeyValues[string, string]{p.ProducerID, listed(p.ConsumerIDs)}
-		out.MapProducerIDObserverIDs[i] = KeyValues[string, string]{p.ProducerID, []string{}}
+		out.MapProducerIDObserverIDs[i] = KeyValues[string, string]{p.ProducerID, listed(p.ObserverIDs)}
 	}
 	for i, c := range d.Consumers {
 		out.MapConsumerIDProducerID[i] = KeyValue[string, string]{c.ConsumerID, c.ProducerID}

@@ -238,7 +238,7 @@ func TestDataClose(t *testing.T) {
 	consumeDirect(t, w, "t2", "c2", "p")
 	d, _, err := Do(t.Context(), w, func(m *Machine) (DumpRouter, error) { return m.DumpRouter("r") })
 	require.NoError(t, err)
-	require.Equal(t, []ProducerConsumers{{"p", []string{"c1", "c2"}}}, d.DataProducers)
+	require.Equal(t, []ProducerConsumers{{ProducerID: "p", ConsumerIDs: []string{"c1", "c2"}}}, d.DataProducers)
 	require.Equal(t, []ConsumerProducer{{"c1", "p"}, {"c2", "p"}}, d.DataConsumers)
 	td, _, err := Do(t.Context(), w, func(m *Machine) (TransportDump, error) { return m.DumpTransport("t2") })
 	require.NoError(t, err)

@@ -52,6 +52,8 @@ type Machine struct {
 	producers  map[string]*producer
 	consumers  map[string]*consumer
 
+	rtpObservers map[string]*rtpObserver
+
 	dataProducers map[string]*dataProducer
 	dataConsumers map[string]*dataConsumer
 	told          uint64         // messages for the application
@@ -123,7 +125,10 @@ func newMachine(cfg Config, post func(func(*Machine)) bool) *Machine {
 		transports: map[string]*transport{},
 		producers:  map[string]*producer{},
 		consumers:  map[string]*consumer{},
-		backlog:    &backlog{},
+
+		rtpObservers: map[string]*rtpObserver{},
+
+		backlog: &backlog{},
 
 		dataProducers: map[string]*dataProducer{},
 		dataConsumers: map[string]*dataConsumer{},
@@ -309,6 +314,9 @@ func (m *Machine) Dump() (DumpWorker, error) {
 			for _, c := range t.dataConsumers {
 				d.RequestHandlers = append(d.RequestHandlers, c.id)
 			}
+		}
+		for _, o := range r.observers {
+			d.RequestHandlers = append(d.RequestHandlers, o.id)
 		}
 	}
 	return d, nil

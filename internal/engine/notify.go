@@ -65,6 +65,12 @@ type (
 		PPID uint32
 		Data []byte
 	}
+	// DominantSpeaker: another Producer of an active speaker observer dominates.
+	DominantSpeaker struct{ ProducerID string }
+	// AudioVolumes tells who is loud, the loudest first.
+	AudioVolumes struct{ Volumes []Volume }
+	// AudioSilence: nobody is loud any more.
+	AudioSilence struct{}
 	// Trace is one trace event of a Transport, Producer or Consumer.
 	Trace struct{ Event TraceEvent }
 )

@@ -39,6 +39,8 @@ type producer struct {
 	keyFrameOf uint32
 	firSeq     uint8
 
+	observations []observation // RTP observers, in order of addition
+
 	trace       traceSet
 	orientation int // last value of the extension; -1 before the first
 }
@@ -204,6 +206,7 @@ func (p *producer) close() {
 		s.close()
 	}
 	p.t.leaveCaptureSource(p.clock)
+	p.leaveObservers()
 	if p.kind == Video {
 		p.m.wheel.Stop(&p.keyFrameTimer)
 	}
@@ -226,6 +229,9 @@ func (m *Machine) PauseProducer(id string) error {
 	for _, c := range p.consumers {
 		c.producerPaused()
 	}
+	for _, o := range p.observations {
+		o.producerPaused()
+	}
 	return nil
 }
 
@@ -241,6 +247,9 @@ func (m *Machine) ResumeProducer(id string) error {
 	}
 	for _, c := range p.consumers {
 		c.producerResumed()
+	}
+	for _, o := range p.observations {
+		o.producerResumed()
 	}
 	if p.kind == Video {
 		for _, s := range p.streams {

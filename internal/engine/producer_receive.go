@@ -103,6 +103,7 @@ func (p *producer) receive(ref packetbuf.Ref, pkt rtp.Packet) packetFate {
 		})
 	}
 	p.watchOrientation(pkt)
+	p.observe(pkt)
 	if len(p.consumers) == 0 {
 		return fate
 	}

@@ -273,6 +273,9 @@ func (s *session) noted(n Notification) {
 		s.event(name+".trace", s.renderTrace(&b.Event))
 	case PlainTuple:
 	default:
+		if s.notedOfObserver(name, b) {
+			return
+		}
 		s.t.Errorf("notification %T of %s", b, n.Target)
 	}
 }

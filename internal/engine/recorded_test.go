@@ -17,7 +17,6 @@ import (
 //
 //   - 06-rid-streams, 07-*: several encodings.
 //   - 08-av1-L2T2, 08-vp9-L*, 08-vp9-layer-stop: layers.
-//   - 10-*: observers.
 //   - 12-*: pipes between Workers.
 //   - 14-remb*: the receiver's bandwidth estimation.
 //   - Of 01-vp8-forward-bwe-ext and 14-twcc*: what the send-side bandwidth
@@ -143,6 +142,14 @@ var scenarios = []*scenario{
 	{name: "09-score-downstream", codec: "vp8"},
 	{name: "09-score-downstream-repaired", codec: "vp8"},
 	{name: "09-inactivity-simple", codec: "vp8"},
+
+	{name: "10-audiolevel", codec: "opus", setup: audioLevels(AudioLevelOptions{
+		Interval: 500 * time.Millisecond, Threshold: -55, MaxEntries: 2,
+	})},
+	{name: "10-audiolevel-default-10pkts", codec: "opus", setup: audioLevels(AudioLevelOptions{
+		Interval: 250 * time.Millisecond, Threshold: -80, MaxEntries: 3,
+	}), acts: map[string]func(*session){"A2 paused": func(s *session) { s.require(s.m.PauseProducer("A2")) }}},
+	{name: "10-activespeaker", codec: "opus", setup: activeSpeaker(300 * time.Millisecond)},
 
 	{name: "11-dtx-forward", codec: "opus", producerSpec: dtx},
 	{name: "11-dtx-ignore", codec: "opus", producerSpec: dtx, ignoreDTX: true},

@@ -6,7 +6,8 @@ import "slices"
 type router struct {
 	m          *Machine
 	id         string
-	transports []*transport // in order of creation
+	transports []*transport   // in order of creation
+	observers  []*rtpObserver // in order of creation
 }
 
 // CreateRouter makes an empty Router.
@@ -40,6 +41,9 @@ func (r *router) close() {
 			c.silent = true
 		}
 	}
+	for len(r.observers) > 0 { // first, so that none is told that Producers go
+		r.observers[0].close()
+	}
 	for len(r.transports) > 0 {
 		r.transports[0].close()
 	}
@@ -62,6 +66,7 @@ func (m *Machine) CloseTransport(id string) error {
 type DumpRouter struct {
 	ID           string
 	TransportIDs []string
+	ObserverIDs  []string
 	Producers    []ProducerConsumers
 	Consumers    []ConsumerProducer
 	// The same for data.
@@ -69,10 +74,11 @@ type DumpRouter struct {
 	DataConsumers []ConsumerProducer
 }
 
-// ProducerConsumers are the Consumers of one Producer.
+// ProducerConsumers are the Consumers of one Producer, and who else gets its packets.
 type ProducerConsumers struct {
 	ProducerID  string
 	ConsumerIDs []string
+	ObserverIDs []string // RTP observers; none of data
 }
 
 // ConsumerProducer is the Producer of one Consumer.
@@ -85,12 +91,18 @@ func (m *Machine) DumpRouter(id string) (DumpRouter, error) {
 		return DumpRouter{}, notFound("Router", id)
 	}
 	d := DumpRouter{ID: id}
+	for _, o := range r.observers {
+		d.ObserverIDs = append(d.ObserverIDs, o.id)
+	}
 	for _, t := range r.transports {
 		d.TransportIDs = append(d.TransportIDs, t.id)
 		for _, p := range t.producers {
 			pc := ProducerConsumers{ProducerID: p.id}
 			for _, c := range p.consumers {
 				pc.ConsumerIDs = append(pc.ConsumerIDs, c.id)
+			}
+			for _, o := range p.observations {
+				pc.ObserverIDs = append(pc.ObserverIDs, o.o.id)
 			}
 			d.Producers = append(d.Producers, pc)
 		}

@@ -59,7 +59,8 @@ func (m *Machine) unused(id string) error {
 	_, consumer := m.consumers[id]
 	_, dataProducer := m.dataProducers[id]
 	_, dataConsumer := m.dataConsumers[id]
-	if server || router || transport || producer || consumer || dataProducer || dataConsumer {
+	_, observer := m.rtpObservers[id]
+	if server || router || transport || producer || consumer || dataProducer || dataConsumer || observer {
 		return invalidState("id %q is in use", id)
 	}
 	return nil

@@ -49,6 +49,8 @@ var layers = map[string]int{
 	"internal/probe":       2,
 	"internal/bwe":         2,
 	"internal/capture":     2,
+	"internal/audiolevel":  2,
+	"internal/speaker":     2,
 
 	"internal/tcp":     3,
 	"internal/port":    3,
