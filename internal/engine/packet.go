@@ -185,14 +185,18 @@ func (o *outgoing) header(b []byte, h rtp.Header, mid string) int {
 	binary.BigEndian.PutUint32(b[4:], h.Timestamp)
 	binary.BigEndian.PutUint32(b[8:], h.SSRC)
 	n := 12 + copy(b[12:], o.head)
-	if mid != "" {
-		if at := 12 + o.mid; o.two {
-			b[at+1] = byte(len(mid))
-			copy(b[at+2:], mid)
-		} else {
-			b[at] = rtp.IDMID<<4 | byte(len(mid)-1)
-			copy(b[at+1:], mid)
+	switch at := 12 + o.mid; {
+	case mid == "": // the room for it is padding then
+		b[at] = 0
+		if o.two {
+			b[at+1] = 0
 		}
+	case o.two:
+		b[at+1] = byte(len(mid))
+		copy(b[at+2:], mid)
+	default:
+		b[at] = rtp.IDMID<<4 | byte(len(mid)-1)
+		copy(b[at+1:], mid)
 	}
 	return n
 }
