@@ -77,6 +77,12 @@ type Media struct {
 	// RTCPMux says that RTP and RTCP share a port (RFC 5761).
 	RTCPMux bool
 
+	// SCTPPort is that of data channels (RFC 8841), 0 if the section has none.
+	SCTPPort uint16
+	// MaxMessageSize is how long a message the writer takes, in bytes; 0 says
+	// nothing. Of a section with SCTPPort.
+	MaxMessageSize uint32
+
 	// ICE has the credentials. ICELite is that of the [Description].
 	ICE mafalda.ICEParameters
 	// Candidates are written only: those of a peer are not needed, and Parse
@@ -159,7 +165,21 @@ func NewMedia(kind mafalda.MediaKind, p mafalda.RTPParameters) Media {
 	return m
 }
 
-const webRTCProtocol = "UDP/TLS/RTP/SAVPF"
+// isData reports whether the section is for data channels of the port that
+// every endpoint uses.
+func (m *Media) isData() bool {
+	return m.Type == dataType && strings.HasSuffix(m.Protocol, "DTLS/SCTP") &&
+		slices.Contains(m.Formats, dataFormat) && m.SCTPPort == dataPort
+}
+
+const (
+	webRTCProtocol = "UDP/TLS/RTP/SAVPF"
+
+	dataType     = "application"
+	dataProtocol = "UDP/DTLS/SCTP"
+	dataFormat   = "webrtc-datachannel"
+	dataPort     = 5000
+)
 
 // isRTX reports whether c is a codec for retransmission.
 func isRTX(c mafalda.RTPCodecParameters) bool {

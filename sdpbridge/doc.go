@@ -15,6 +15,11 @@
 //	offer, err := session.Offer(ctx)
 //	err = session.SetAnswer(ctx, answer)
 //
+// Data channels are there if the Transport has EnableSCTP, in either direction.
+// DataProducers and DataConsumers are the application's: nothing is negotiated
+// inside of SCTP, so the peer opens its channels with «negotiated» and the
+// stream ids that the application tells it.
+//
 // When Producers come and go, either side offers again. An m-section that is
 // no longer used is taken for the next one. A whole program, server and page,
 // is examples/room of this module.
@@ -40,8 +45,8 @@
 // with its retransmission. Simulcast by RIDs is accepted with VP8 and H264; the
 // peer lists the smallest stream first, since the order of the RIDs is that of
 // the layers. With other codecs it is answered without, so that the peer sends
-// one stream. Data channels and everything that is neither audio
-// nor video are rejected. The Router is ICE-lite: candidates of the peer are
+// one stream. What is
+// neither audio nor video nor data channels is rejected. The Router is ICE-lite: candidates of the peer are
 // not needed, and all of ours are in the first description, so trickling ICE
 // is of no use. An offer with new ICE credentials restarts ICE; for the other
 // side call RestartICE of the transport and make an offer.

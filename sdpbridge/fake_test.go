@@ -79,7 +79,10 @@ type fakeTransport struct {
 	producers []*fakeProducer
 	consumers []*fakeConsumer
 	fail      error // of the next Produce
+	sctp      *mafalda.SCTPParameters
 }
+
+func (t *fakeTransport) SCTPParameters() *mafalda.SCTPParameters { return t.sctp }
 
 func (t *fakeTransport) Close() error { return t.fakeLife.Close() }
 func (t *fakeTransport) Closed() bool { return t.closed }

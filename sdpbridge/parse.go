@@ -206,6 +206,18 @@ func parseMedia(raw *sdp.MediaDescription, defaults Media) (Media, error) {
 			m.RTCPMux = true
 		case "msid":
 			m.setMSID(a.Value)
+		case "sctp-port":
+			n, err := strconv.ParseUint(a.Value, 10, 16)
+			if err != nil {
+				return Media{}, invalid("SCTP port %q", a.Value)
+			}
+			m.SCTPPort = uint16(n)
+		case "max-message-size":
+			n, err := strconv.ParseUint(a.Value, 10, 32)
+			if err != nil {
+				return Media{}, invalid("message size %q", a.Value)
+			}
+			m.MaxMessageSize = uint32(n)
 		case "simulcast":
 			m.parseSimulcast(a.Value)
 		case "fingerprint":

@@ -46,10 +46,16 @@ func newRoom(t *testing.T, codecs []mafalda.RouterRTPCodecCapability) *room {
 
 func (r *room) session(o sdpbridge.Options) (*sdpbridge.Session, mafalda.WebRTCTransport) {
 	r.t.Helper()
-	transport, err := r.router.CreateWebRTCTransport(r.ctx, mafalda.WebRTCTransportOptions{ListenInfos: []mafalda.ListenInfo{
+	return r.sessionWith(o, mafalda.WebRTCTransportOptions{})
+}
+
+func (r *room) sessionWith(o sdpbridge.Options, w mafalda.WebRTCTransportOptions) (*sdpbridge.Session, mafalda.WebRTCTransport) {
+	r.t.Helper()
+	w.ListenInfos = []mafalda.ListenInfo{
 		{Protocol: mafalda.ProtocolUDP, IP: netip.MustParseAddr("127.0.0.1")},
 		{Protocol: mafalda.ProtocolTCP, IP: netip.MustParseAddr("127.0.0.1")},
-	}})
+	}
+	transport, err := r.router.CreateWebRTCTransport(r.ctx, w)
 	require.NoError(r.t, err)
 	o.Router, o.Transport = r.router, transport
 	s, err := sdpbridge.NewSession(o)
@@ -318,4 +324,66 @@ func TestPionBothWays(t *testing.T) {
 	require.Len(t, aTransport.Consumers(), 1)
 	require.Len(t, aTransport.Producers(), 1)
 	require.False(t, a.NegotiationNeeded())
+}
+
+// TestPionData: a data channel each way, in the offers of the peer and of the
+// Session, without any media.
+func TestPionData(t *testing.T) {
+	r := newRoom(t, mediaCodecs)
+	withData := mafalda.WebRTCTransportOptions{SCTPOptions: mafalda.SCTPOptions{EnableSCTP: true}}
+	in, inTransport := r.sessionWith(sdpbridge.Options{}, withData)
+	publisher := newPeer(t)
+	channel := func(pc *webrtc.PeerConnection, id uint16) *webrtc.DataChannel {
+		c, err := pc.CreateDataChannel("chat", &webrtc.DataChannelInit{Negotiated: new(true), ID: &id})
+		require.NoError(t, err)
+		return c
+	}
+	to := channel(publisher, 7)
+	opened := make(chan struct{})
+	to.OnOpen(func() { close(opened) })
+	producer, err := inTransport.ProduceData(t.Context(), mafalda.DataProducerOptions{
+		SCTPStreamParameters: &mafalda.SCTPStreamParameters{StreamID: 7}, Label: "chat",
+	})
+	require.NoError(t, err)
+	offer(t, publisher, in, nil)
+
+	out, outTransport := r.sessionWith(sdpbridge.Options{}, withData)
+	require.True(t, out.NegotiationNeeded())
+	consumer, err := outTransport.ConsumeData(t.Context(), mafalda.DataConsumerOptions{DataProducerID: producer.ID()})
+	require.NoError(t, err)
+	subscriber := newPeer(t)
+	from := channel(subscriber, consumer.SCTPStreamParameters().StreamID)
+	heard := make(chan string, 1)
+	from.OnMessage(func(m webrtc.DataChannelMessage) { heard <- string(m.Data) })
+	take(t, out, subscriber)
+	require.False(t, out.NegotiationNeeded())
+	require.Eventually(t, func() bool { return outTransport.SCTPState() == mafalda.SCTPStateConnected }, patience, time.Millisecond)
+
+	select {
+	case <-opened:
+	case <-time.After(patience):
+		t.Fatal("the channel does not open")
+	}
+	require.NoError(t, to.SendText("hello"))
+	select {
+	case text := <-heard:
+		require.Equal(t, "hello", text)
+	case <-time.After(patience):
+		t.Fatal("no message")
+	}
+
+	// Media comes later, beside the channel.
+	publish(t, publisher, webrtc.MimeTypeOpus, "a")
+	offer(t, publisher, in, nil)
+	tracks := newSink(t, subscriber)
+	consumeAll(t, inTransport, out)
+	take(t, out, subscriber)
+	tracks.next()
+	require.NoError(t, to.SendText("again"))
+	select {
+	case text := <-heard:
+		require.Equal(t, "again", text)
+	case <-time.After(patience):
+		t.Fatal("no message after another negotiation")
+	}
 }

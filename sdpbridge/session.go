@@ -55,6 +55,7 @@ type Session struct {
 	peer      peerTransport           // if connected
 	described string                  // username fragment of our last description
 	lastMID   int
+	noData    bool // the peer wants no data channels
 }
 
 // A section is one m-line, with the media that flows in it.
@@ -63,7 +64,8 @@ type section struct {
 	formats       []string // of the peer
 	mid           string
 	rejected      bool
-	own           bool      // made by Consume
+	own           bool      // made by Consume or Offer
+	data          bool      // has data channels
 	said          Direction // what our last description said
 
 	// Of a section that the peer offered: what we accept there, in its numbers.
@@ -125,10 +127,14 @@ func (s *Session) wrap(op string, err error) error {
 }
 
 // NegotiationNeeded reports whether an offer would tell the peer something
-// new: a Consumer came or went, a Producer was closed, or ICE was restarted.
+// new: a Consumer came or went, a Producer was closed, ICE was restarted, or
+// the Transport has SCTP and the peer knows of no data channels yet.
 func (s *Session) NegotiationNeeded() bool {
 	s.turn <- struct{}{}
 	defer s.end()
+	if s.wantsData() {
+		return true
+	}
 	if len(s.sections) == 0 && len(s.waiting) == 0 {
 		return false
 	}
@@ -168,6 +174,12 @@ func (s *Session) Consume(ctx context.Context, o mafalda.ConsumerOptions) (mafal
 	x.typ, x.consumer = string(c.Kind()), c
 	s.waiting = append(s.waiting, x)
 	return c, nil
+}
+
+// wantsData reports whether a section for data channels is missing.
+func (s *Session) wantsData() bool {
+	return s.transport.SCTPParameters() != nil && !s.noData &&
+		!slices.ContainsFunc(s.sections, func(x *section) bool { return x.data && !x.rejected })
 }
 
 // capabilities returns what the peer can receive, as far as is known.
@@ -279,6 +291,9 @@ func (s *Session) describe(role mafalda.DTLSRole, bundle []string) (string, erro
 	dtls := mafalda.DTLSParameters{Role: role, Fingerprints: oneFingerprint(s.transport.DTLSParameters())}
 	for _, x := range s.sections {
 		m := x.media()
+		if x.data && !m.Rejected {
+			m.SCTPPort, m.MaxMessageSize = dataPort, uint32(s.transport.SCTPParameters().MaxReceiveMessageSize)
+		}
 		if !m.Rejected {
 			m.ICE, m.DTLS, m.Candidates = ice, dtls, s.transport.ICECandidates()
 		}
@@ -298,6 +313,9 @@ func (s *Session) describe(role mafalda.DTLSRole, bundle []string) (string, erro
 func (s *section) media() Media {
 	if s.rejected {
 		return Media{Type: s.typ, Protocol: s.protocol, Formats: s.formats, MID: s.mid, Rejected: true, Codecs: s.codecs}
+	}
+	if s.data {
+		return Media{Type: s.typ, Protocol: s.protocol, Formats: s.formats, MID: s.mid, Direction: Inactive}
 	}
 	m := Media{Codecs: s.codecs, HeaderExtensions: s.extensions}
 	if s.consumer != nil && (s.sends() || len(s.codecs) == 0) {

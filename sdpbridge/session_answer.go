@@ -109,6 +109,10 @@ func (p *plan) planSection(i int, router mafalda.RTPCapabilities) (*section, err
 	if (old == nil || old.mid != m.MID) && slices.ContainsFunc(p.s.waiting, func(w *section) bool { return w.mid == m.MID }) {
 		return nil, invalid("MID %q is taken", m.MID)
 	}
+	if m.isData() && p.s.transport.SCTPParameters() != nil && p.bundled(m) {
+		x.data = true
+		return x, nil
+	}
 	source, codecs, ok := m.receive(router)
 	if !ok && old != nil && !old.rejected {
 		// A section of ours has the Consumer's codecs, whatever else the peer lists.
@@ -163,12 +167,14 @@ func (p *plan) drop(x *section, producer, consumer bool) {
 	}
 }
 
-// usable reports whether we take part in a section at all.
+// usable reports whether we take part in a section of media at all.
 func (p *plan) usable(m *Media) bool {
-	if m.Rejected || m.Kind() == "" || !strings.Contains(m.Protocol, "TLS/RTP/SAVP") {
-		return false
-	}
-	return len(p.offer.Media) == 1 || m.MID != "" && slices.Contains(p.offer.Bundle, m.MID)
+	return m.Kind() != "" && strings.Contains(m.Protocol, "TLS/RTP/SAVP") && p.bundled(m)
+}
+
+// bundled reports whether a section is in use and shares our transport.
+func (p *plan) bundled(m *Media) bool {
+	return !m.Rejected && (len(p.offer.Media) == 1 || m.MID != "" && slices.Contains(p.offer.Bundle, m.MID))
 }
 
 func (p *plan) used() bool {

@@ -14,7 +14,8 @@ import (
 // track the id of the Consumer; the media stream is the one the Producer named,
 // or that of the sender's CNAME. The m-section of a closed Consumer is rejected
 // and later used again, except for the one that the transport hangs on, which
-// becomes inactive.
+// becomes inactive. If the Transport has SCTP there is an m-section for data
+// channels too, unless the peer rejected it.
 //
 // Errors: [mafalda.ErrInvalidState] while an earlier offer waits for its
 // answer, or when there never was anything to offer; [mafalda.ErrClosed].
@@ -31,6 +32,11 @@ func (s *Session) Offer(ctx context.Context) (offer string, err error) {
 		return "", s.wrap(op, fmt.Errorf("an offer waits for its answer: %w", mafalda.ErrInvalidState))
 	}
 	s.waiting = slices.DeleteFunc(s.waiting, func(w *section) bool { return !w.sends() })
+	if s.wantsData() {
+		s.waiting = append(s.waiting, &section{
+			typ: dataType, protocol: dataProtocol, formats: []string{dataFormat}, mid: s.newMID(), own: true, data: true,
+		})
+	}
 	if len(s.sections) == 0 && len(s.waiting) == 0 {
 		return "", s.wrap(op, fmt.Errorf("nothing to offer: %w", mafalda.ErrInvalidState))
 	}
@@ -50,7 +56,7 @@ func (s *Session) arrange() {
 		switch {
 		case x.rejected:
 			free = append(free, i)
-		case x.own && x.mid != s.tag && !x.sends() && !x.receives():
+		case x.own && !x.data && x.mid != s.tag && !x.sends() && !x.receives():
 			s.sections[i] = x.reject()
 		}
 	}
@@ -154,10 +160,10 @@ func (s *Session) checkAnswer(d *Description) ([]bool, error) {
 		if m.MID != x.mid || m.Type != x.typ {
 			return nil, invalid("m-section %d: %s %q in answer to %s %q", i, m.Type, m.MID, x.typ, x.mid)
 		}
-		if !m.RTCPMux {
+		if !m.RTCPMux && !x.data {
 			return nil, invalid("m-section %d: rtcp-mux is missing", i)
 		}
-		accepted[i] = len(d.Media) == 1 || slices.Contains(d.Bundle, m.MID)
+		accepted[i] = (len(d.Media) == 1 || slices.Contains(d.Bundle, m.MID)) && (!x.data || m.isData())
 	}
 	return accepted, nil
 }
@@ -174,6 +180,7 @@ func (s *Session) settle(ctx context.Context, d *Description, accepted []bool) e
 			x.producer = nil
 		}
 		if !x.rejected && !accepted[i] {
+			s.noData = s.noData || x.data
 			s.sections[i] = x.reject()
 		}
 	}

@@ -114,6 +114,58 @@ func TestAnswerSimulcast(t *testing.T) {
 	require.Len(t, transport.producers, 2)
 }
 
+// TestAnswerData: data channels are accepted where the Transport has SCTP, on
+// the usual port and in the BUNDLE group.
+func TestAnswerData(t *testing.T) {
+	offer := readSDP(t, "chromium-simulcast")
+	for name, c := range map[string]struct {
+		sctp     *mafalda.SCTPParameters
+		offer    string
+		accepted bool
+	}{
+		"accepted":   {&mafalda.SCTPParameters{Port: 5000, MaxReceiveMessageSize: 1234}, offer, true},
+		"no SCTP":    {nil, offer, false},
+		"other port": {&mafalda.SCTPParameters{}, strings.Replace(offer, "sctp-port:5000", "sctp-port:5001", 1), false},
+		"apart":      {&mafalda.SCTPParameters{}, strings.Replace(offer, "BUNDLE 0 1 2", "BUNDLE 0 1", 1), false},
+		"old syntax": {&mafalda.SCTPParameters{}, strings.Replace(offer, "webrtc-datachannel", "5000", 1), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, transport := newFakeSession(t, newFakeRouter(t), Options{})
+			transport.sctp = c.sctp
+			answer, err := s.Answer(t.Context(), c.offer)
+			require.NoError(t, err)
+			d := mustParse(t, answer)
+			require.Equal(t, !c.accepted, d.Media[2].Rejected)
+			if !c.accepted {
+				require.Equal(t, []string{"0", "1"}, d.Bundle)
+				return
+			}
+			require.Equal(t, []string{"0", "1", "2"}, d.Bundle)
+			require.Equal(t, uint16(5000), d.Media[2].SCTPPort)
+			require.Equal(t, uint32(1234), d.Media[2].MaxMessageSize)
+			require.Equal(t, []string{"webrtc-datachannel"}, d.Media[2].Formats)
+		})
+	}
+}
+
+// A peer that rejects data channels is not asked again.
+func TestOfferData(t *testing.T) {
+	s, transport := newFakeSession(t, newFakeRouter(t), Options{})
+	transport.sctp = &mafalda.SCTPParameters{Port: 5000, MaxReceiveMessageSize: 262144}
+	require.True(t, s.NegotiationNeeded())
+	offer, err := s.Offer(t.Context())
+	require.NoError(t, err)
+	require.Contains(t, offer, "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n")
+	require.Contains(t, offer, "a=sctp-port:5000\r\na=max-message-size:262144\r\n")
+	require.Equal(t, []string{"s0"}, mustParse(t, offer).Bundle)
+	rejected := "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\nm=application 0 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:s0\r\n"
+	require.NoError(t, s.SetAnswer(t.Context(), rejected))
+	require.False(t, s.NegotiationNeeded())
+	offer, err = s.Offer(t.Context())
+	require.NoError(t, err)
+	require.True(t, mustParse(t, offer).Media[0].Rejected)
+}
+
 // Where the streams of a simulcast can't be told apart, or the codec has no
 // simulcast, the peer is made to send one stream without RID.
 func TestAnswerWithoutSimulcast(t *testing.T) {

@@ -110,7 +110,9 @@ func (m *Media) marshal() (*sdp.MediaDescription, error) {
 		l.flag(string(Inactive))
 		m.marshalCodecs(&l) // pion/webrtc wants to know them even here
 	} else {
-		l.flag(l.token(string(m.Direction)))
+		if m.SCTPPort == 0 {
+			l.flag(l.token(string(m.Direction)))
+		}
 		m.marshalTransport(&l)
 		m.marshalCodecs(&l)
 		m.marshalStreams(&l)
@@ -154,6 +156,12 @@ func (m *Media) marshalTransport(l *lines) {
 	}
 	if len(m.Candidates) > 0 {
 		l.flag("end-of-candidates")
+	}
+	if m.SCTPPort != 0 {
+		l.add("sctp-port", "%d", m.SCTPPort)
+	}
+	if m.SCTPPort != 0 && m.MaxMessageSize != 0 {
+		l.add("max-message-size", "%d", m.MaxMessageSize)
 	}
 }
 
