@@ -1,6 +1,9 @@
 package channel
 
 import (
+	"slices"
+	"time"
+
 	"github.com/mafalda-sfu/mafalda/internal/channel/fbs"
 	"github.com/mafalda-sfu/mafalda/internal/engine"
 )
@@ -42,6 +45,40 @@ func init() {
 		fbs.MethodROUTER_CLOSE_TRANSPORT: closing("router.closeTransport",
 			func(b *fbs.RouterCloseTransportRequestT) string { return b.TransportId },
 			(*engine.Machine).CloseTransport),
+
+		fbs.MethodROUTER_CREATE_ACTIVESPEAKEROBSERVER: set("router.createActiveSpeakerObserver",
+			func(m *engine.Machine, id string, b *fbs.RouterCreateActiveSpeakerObserverRequestT) error {
+				interval := time.Duration(b.Options.Interval) * time.Millisecond
+				return m.CreateActiveSpeakerObserver(id, b.RtpObserverId, interval)
+			}),
+		fbs.MethodROUTER_CREATE_AUDIOLEVELOBSERVER: set("router.createAudioLevelObserver",
+			func(m *engine.Machine, id string, b *fbs.RouterCreateAudioLevelObserverRequestT) error {
+				return m.CreateAudioLevelObserver(id, b.RtpObserverId, engine.AudioLevelOptions{
+					MaxEntries: b.Options.MaxEntries, Threshold: b.Options.Threshold,
+					Interval: time.Duration(b.Options.Interval) * time.Millisecond,
+				})
+			}),
+		fbs.MethodROUTER_CLOSE_RTPOBSERVER: set("router.closeRtpObserver",
+			func(m *engine.Machine, id string, b *fbs.RouterCloseRtpObserverRequestT) error {
+				d, err := m.DumpRouter(id)
+				if err != nil {
+					return err
+				}
+				if !slices.Contains(d.ObserverIDs, b.RtpObserverId) {
+					return notFound("RtpObserver", b.RtpObserverId)
+				}
+				return m.CloseRTPObserver(b.RtpObserverId)
+			}),
+		fbs.MethodRTPOBSERVER_PAUSE:  plain("rtpObserver.pause", (*engine.Machine).PauseRTPObserver),
+		fbs.MethodRTPOBSERVER_RESUME: plain("rtpObserver.resume", (*engine.Machine).ResumeRTPObserver),
+		fbs.MethodRTPOBSERVER_ADD_PRODUCER: set("rtpObserver.addProducer",
+			func(m *engine.Machine, id string, b *fbs.RtpObserverAddProducerRequestT) error {
+				return m.AddRTPObserverProducer(id, b.ProducerId)
+			}),
+		fbs.MethodRTPOBSERVER_REMOVE_PRODUCER: set("rtpObserver.removeProducer",
+			func(m *engine.Machine, id string, b *fbs.RtpObserverRemoveProducerRequestT) error {
+				return m.RemoveRTPObserverProducer(id, b.ProducerId)
+			}),
 	})
 }
 
@@ -91,11 +128,11 @@ func routerDump(d *engine.DumpRouter) *fbs.ResponseBodyT {
 	return respond(fbs.ResponseBodyRouterDumpResponse, &fbs.RouterDumpResponseT{
 		Id:                       d.ID,
 		TransportIds:             ids(d.TransportIDs),
-		RtpObserverIds:           []string{},
+		RtpObserverIds:           ids(d.ObserverIDs),
 		MapProducerIdConsumerIds: each(d.Producers, consumers),
 		MapConsumerIdProducerId:  each(d.Consumers, producer),
 		MapProducerIdObserverIds: each(d.Producers, func(p *engine.ProducerConsumers) *fbs.StringStringArrayT {
-			return &fbs.StringStringArrayT{Key: p.ProducerID, Values: []string{}}
+			return &fbs.StringStringArrayT{Key: p.ProducerID, Values: ids(p.ObserverIDs)}
 		}),
 		MapDataProducerIdDataConsumerIds: each(d.DataProducers, consumers),
 		MapDataConsumerIdDataProducerId:  each(d.DataConsumers, producer),

@@ -84,6 +84,18 @@ func notificationOf(n engine.Notification) *fbs.MessageBodyT {
 	case engine.DataConsumerMessage:
 		return notification(id, fbs.EventDATACONSUMER_MESSAGE, fbs.NotificationBodyDataConsumerMessageNotification,
 			&fbs.DataConsumerMessageNotificationT{Ppid: b.PPID, Data: b.Data})
+	case engine.DominantSpeaker:
+		return notification(id, fbs.EventACTIVESPEAKEROBSERVER_DOMINANT_SPEAKER,
+			fbs.NotificationBodyActiveSpeakerObserverDominantSpeakerNotification,
+			&fbs.ActiveSpeakerObserverDominantSpeakerNotificationT{ProducerId: b.ProducerID})
+	case engine.AudioVolumes:
+		return notification(id, fbs.EventAUDIOLEVELOBSERVER_VOLUMES,
+			fbs.NotificationBodyAudioLevelObserverVolumesNotification,
+			&fbs.AudioLevelObserverVolumesNotificationT{Volumes: each(b.Volumes, func(v *engine.Volume) *fbs.AudioLevelObserverVolumeT {
+				return &fbs.AudioLevelObserverVolumeT{ProducerId: v.ProducerID, Volume: v.Volume}
+			})})
+	case engine.AudioSilence:
+		return bare(id, fbs.EventAUDIOLEVELOBSERVER_SILENCE)
 	case engine.Trace:
 		return trace(id, &b.Event)
 	}
