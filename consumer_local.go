@@ -69,15 +69,15 @@ func (s ConsumerScore) clone() ConsumerScore {
 }
 
 func (c *consumer) Pause(ctx context.Context) error {
-	return c.setPaused(ctx, "Pause", true, (*engine.Machine).PauseConsumer)
+	return c.setPaused(ctx, "Pause", true, machine.PauseConsumer)
 }
 
 func (c *consumer) Resume(ctx context.Context) error {
-	return c.setPaused(ctx, "Resume", false, (*engine.Machine).ResumeConsumer)
+	return c.setPaused(ctx, "Resume", false, machine.ResumeConsumer)
 }
 
-func (c *consumer) setPaused(ctx context.Context, op string, paused bool, f func(*engine.Machine, string) error) error {
-	stamp, notes, err := askNotes(ctx, &c.object, func(m *engine.Machine) (uint64, error) {
+func (c *consumer) setPaused(ctx context.Context, op string, paused bool, f func(machine, string) error) error {
+	stamp, notes, err := askNotes(ctx, &c.object, func(m machine) (uint64, error) {
 		return c.w.stampOnLoop(), f(m, c.id)
 	})
 	if err != nil {
@@ -101,7 +101,7 @@ func (c *consumer) setPaused(ctx context.Context, op string, paused bool, f func
 }
 
 func (c *consumer) RequestKeyFrame(ctx context.Context) error {
-	_, err := ask(ctx, &c.object, "RequestKeyFrame", func(m *engine.Machine) (struct{}, error) {
+	_, err := ask(ctx, &c.object, "RequestKeyFrame", func(m machine) (struct{}, error) {
 		return struct{}{}, m.RequestKeyFrame(c.id)
 	})
 	return err
@@ -113,14 +113,14 @@ func (c *consumer) EnableTraceEvent(ctx context.Context, types ...TraceEventType
 		return c.fail(op, err)
 	}
 	names := traceNames(types)
-	_, err := ask(ctx, &c.object, op, func(m *engine.Machine) (struct{}, error) {
+	_, err := ask(ctx, &c.object, op, func(m machine) (struct{}, error) {
 		return struct{}{}, m.TraceConsumer(c.id, names)
 	})
 	return err
 }
 
 func (c *consumer) Stats(ctx context.Context) ([]RTPStreamStats, error) {
-	s, err := ask(ctx, &c.object, "Stats", func(m *engine.Machine) (engine.ConsumerStats, error) {
+	s, err := ask(ctx, &c.object, "Stats", func(m machine) (engine.ConsumerStats, error) {
 		return m.ConsumerStats(c.id)
 	})
 	if err != nil {
@@ -130,7 +130,7 @@ func (c *consumer) Stats(ctx context.Context) ([]RTPStreamStats, error) {
 }
 
 func (c *consumer) Dump(ctx context.Context) (ConsumerDump, error) {
-	d, err := ask(ctx, &c.object, "Dump", func(m *engine.Machine) (engine.ConsumerDump, error) {
+	d, err := ask(ctx, &c.object, "Dump", func(m machine) (engine.ConsumerDump, error) {
 		return m.DumpConsumer(c.id)
 	})
 	if err != nil {
@@ -214,7 +214,7 @@ func (c *consumer) Close() error {
 	}
 	c.closeLocked(&x, nil)
 	c.w.mu.Unlock()
-	c.w.closeOnLoop(func(m *engine.Machine) error { return m.CloseConsumer(c.id) })
+	c.w.closeOnLoop(func(m machine) error { return m.CloseConsumer(c.id) })
 	play(x.steps)
 	return nil
 }

@@ -16,10 +16,10 @@ func (w *worker) Counters(ctx context.Context) (Counters, error) {
 		loop engine.Counters
 		net  driver.Stats
 	}
-	r, err := ask(ctx, &w.object, "Counters", func(m *engine.Machine) (reading, error) {
+	r, err := ask(ctx, &w.object, "Counters", onEngine(func(m *engine.Machine) (reading, error) {
 		loop, net, err := m.Counters()
 		return reading{loop, net}, err
-	})
+	}))
 	if err != nil {
 		return Counters{}, err
 	}

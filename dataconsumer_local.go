@@ -68,15 +68,15 @@ func (c *dataConsumer) Subchannels() []uint16 {
 }
 
 func (c *dataConsumer) Pause(ctx context.Context) error {
-	return c.setPaused(ctx, "Pause", true, (*engine.Machine).PauseDataConsumer)
+	return c.setPaused(ctx, "Pause", true, machine.PauseDataConsumer)
 }
 
 func (c *dataConsumer) Resume(ctx context.Context) error {
-	return c.setPaused(ctx, "Resume", false, (*engine.Machine).ResumeDataConsumer)
+	return c.setPaused(ctx, "Resume", false, machine.ResumeDataConsumer)
 }
 
-func (c *dataConsumer) setPaused(ctx context.Context, op string, paused bool, f func(*engine.Machine, string) error) error {
-	stamp, notes, err := askNotes(ctx, &c.object, func(m *engine.Machine) (uint64, error) {
+func (c *dataConsumer) setPaused(ctx context.Context, op string, paused bool, f func(machine, string) error) error {
+	stamp, notes, err := askNotes(ctx, &c.object, func(m machine) (uint64, error) {
 		return c.w.stampOnLoop(), f(m, c.id)
 	})
 	if err != nil {
@@ -101,31 +101,32 @@ func (c *dataConsumer) setPaused(ctx context.Context, op string, paused bool, f 
 
 func (c *dataConsumer) SetSubchannels(ctx context.Context, subchannels []uint16) error {
 	list := slices.Clone(subchannels)
-	return c.subscribe(ctx, "SetSubchannels", func(m *engine.Machine) ([]uint16, error) {
+	return c.subscribe(ctx, "SetSubchannels", func(m machine) ([]uint16, error) {
 		return m.SetSubchannels(c.id, list)
 	})
 }
 
 func (c *dataConsumer) AddSubchannel(ctx context.Context, n uint16) error {
-	return c.subscribe(ctx, "AddSubchannel", func(m *engine.Machine) ([]uint16, error) {
+	return c.subscribe(ctx, "AddSubchannel", func(m machine) ([]uint16, error) {
 		return m.AddSubchannel(c.id, n)
 	})
 }
 
 func (c *dataConsumer) RemoveSubchannel(ctx context.Context, n uint16) error {
-	return c.subscribe(ctx, "RemoveSubchannel", func(m *engine.Machine) ([]uint16, error) {
+	return c.subscribe(ctx, "RemoveSubchannel", func(m machine) ([]uint16, error) {
 		return m.RemoveSubchannel(c.id, n)
 	})
 }
 
-func (c *dataConsumer) subscribe(ctx context.Context, op string, f func(*engine.Machine) ([]uint16, error)) error {
+func (c *dataConsumer) subscribe(ctx context.Context, op string, f func(machine) ([]uint16, error)) error {
 	type result struct {
 		list  []uint16
 		stamp uint64
 	}
-	r, err := ask(ctx, &c.object, op, func(m *engine.Machine) (result, error) {
+	r, err := ask(ctx, &c.object, op, func(m machine) (result, error) {
+		stamp := c.w.stampOnLoop()
 		list, err := f(m)
-		return result{list, c.w.stampOnLoop()}, err
+		return result{list, stamp}, err
 	})
 	if err != nil {
 		return err
@@ -148,7 +149,7 @@ func (c *dataConsumer) Send(ctx context.Context, m DataMessage) (int, error) {
 		return 0, c.fail(op, err)
 	}
 	data = slices.Clone(data) // ctx may end before the loop has read it
-	buffered, notes, err := askNotes(ctx, &c.object, func(m *engine.Machine) (uint32, error) {
+	buffered, notes, err := askNotes(ctx, &c.object, func(m machine) (uint32, error) {
 		return m.SendData(c.id, uint32(ppid), data)
 	})
 	c.w.deliver(notes)
@@ -159,7 +160,7 @@ func (c *dataConsumer) Send(ctx context.Context, m DataMessage) (int, error) {
 }
 
 func (c *dataConsumer) BufferedAmount(ctx context.Context) (int, error) {
-	n, err := ask(ctx, &c.object, "BufferedAmount", func(m *engine.Machine) (uint32, error) {
+	n, err := ask(ctx, &c.object, "BufferedAmount", func(m machine) (uint32, error) {
 		return m.BufferedAmount(c.id)
 	})
 	return int(n), err
@@ -170,14 +171,14 @@ func (c *dataConsumer) SetBufferedAmountLowThreshold(ctx context.Context, thresh
 	if threshold < 0 || threshold > math.MaxUint32 {
 		return c.fail(op, invalid("threshold %d", threshold))
 	}
-	_, err := ask(ctx, &c.object, op, func(m *engine.Machine) (struct{}, error) {
+	_, err := ask(ctx, &c.object, op, func(m machine) (struct{}, error) {
 		return struct{}{}, m.SetBufferedAmountLowThreshold(c.id, uint32(threshold))
 	})
 	return err
 }
 
 func (c *dataConsumer) Stats(ctx context.Context) ([]DataConsumerStats, error) {
-	s, err := ask(ctx, &c.object, "Stats", func(m *engine.Machine) (engine.DataConsumerStats, error) {
+	s, err := ask(ctx, &c.object, "Stats", func(m machine) (engine.DataConsumerStats, error) {
 		return m.DataConsumerStats(c.id)
 	})
 	if err != nil {
@@ -190,7 +191,7 @@ func (c *dataConsumer) Stats(ctx context.Context) ([]DataConsumerStats, error) {
 }
 
 func (c *dataConsumer) Dump(ctx context.Context) (DataConsumerDump, error) {
-	d, err := ask(ctx, &c.object, "Dump", func(m *engine.Machine) (engine.DataConsumerDump, error) {
+	d, err := ask(ctx, &c.object, "Dump", func(m machine) (engine.DataConsumerDump, error) {
 		return m.DumpDataConsumer(c.id)
 	})
 	if err != nil {
@@ -261,7 +262,7 @@ func (c *dataConsumer) Close() error {
 	}
 	c.closeLocked(&x, nil)
 	c.w.mu.Unlock()
-	c.w.closeOnLoop(func(m *engine.Machine) error { return m.CloseDataConsumer(c.id) })
+	c.w.closeOnLoop(func(m machine) error { return m.CloseDataConsumer(c.id) })
 	play(x.steps)
 	return nil
 }

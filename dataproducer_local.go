@@ -45,15 +45,15 @@ func (p *dataProducer) Paused() bool {
 }
 
 func (p *dataProducer) Pause(ctx context.Context) error {
-	return p.setPaused(ctx, "Pause", true, (*engine.Machine).PauseDataProducer)
+	return p.setPaused(ctx, "Pause", true, machine.PauseDataProducer)
 }
 
 func (p *dataProducer) Resume(ctx context.Context) error {
-	return p.setPaused(ctx, "Resume", false, (*engine.Machine).ResumeDataProducer)
+	return p.setPaused(ctx, "Resume", false, machine.ResumeDataProducer)
 }
 
-func (p *dataProducer) setPaused(ctx context.Context, op string, paused bool, f func(*engine.Machine, string) error) error {
-	stamp, notes, err := askNotes(ctx, &p.object, func(m *engine.Machine) (uint64, error) {
+func (p *dataProducer) setPaused(ctx context.Context, op string, paused bool, f func(machine, string) error) error {
+	stamp, notes, err := askNotes(ctx, &p.object, func(m machine) (uint64, error) {
 		return p.w.stampOnLoop(), f(m, p.id)
 	})
 	if err != nil {
@@ -83,7 +83,7 @@ func (p *dataProducer) Send(m DataMessage) error {
 		err = p.openError()
 	}
 	if err == nil {
-		err = p.w.engine.InjectData(p.id, engine.DataMessage{
+		err = p.w.back.InjectData(p.id, engine.DataMessage{
 			PPID: uint32(ppid), Data: data, Subchannels: m.Subchannels,
 			Required: m.RequiredSubchannel, Ignored: m.IgnoredSubchannel,
 		})
@@ -95,7 +95,7 @@ func (p *dataProducer) Send(m DataMessage) error {
 }
 
 func (p *dataProducer) Stats(ctx context.Context) ([]DataProducerStats, error) {
-	s, err := ask(ctx, &p.object, "Stats", func(m *engine.Machine) (engine.DataProducerStats, error) {
+	s, err := ask(ctx, &p.object, "Stats", func(m machine) (engine.DataProducerStats, error) {
 		return m.DataProducerStats(p.id)
 	})
 	if err != nil {
@@ -108,7 +108,7 @@ func (p *dataProducer) Stats(ctx context.Context) ([]DataProducerStats, error) {
 }
 
 func (p *dataProducer) Dump(ctx context.Context) (DataProducerDump, error) {
-	d, err := ask(ctx, &p.object, "Dump", func(m *engine.Machine) (engine.DataProducerDump, error) {
+	d, err := ask(ctx, &p.object, "Dump", func(m machine) (engine.DataProducerDump, error) {
 		return m.DumpDataProducer(p.id)
 	})
 	if err != nil {
@@ -150,7 +150,7 @@ func (p *dataProducer) Close() error {
 	p.closeLocked(&c, nil)
 	c.orphansLocked()
 	p.w.mu.Unlock()
-	p.w.closeOnLoop(func(m *engine.Machine) error { return m.CloseDataProducer(p.id) })
+	p.w.closeOnLoop(func(m machine) error { return m.CloseDataProducer(p.id) })
 	play(c.steps)
 	return nil
 }

@@ -28,7 +28,7 @@ func inject(object, event any) error {
 		return errors.ErrUnsupported
 	}
 	go func() { // ends with the call, which the loop never answers otherwise
-		_, _ = engine.Run(context.Background(), w.engine, func(*engine.Machine) error { panic(err) })
+		_, _ = engine.Run(context.Background(), w.back.(engineBackend).Worker, func(*engine.Machine) error { panic(err) })
 	}()
 	return nil
 }

@@ -176,8 +176,8 @@ func classified(err error) error {
 	return &reason{err.Error(), ErrUnavailable}
 }
 
-// ask runs f on the loop for the method op of o.
-func ask[R any](ctx context.Context, o *object, op string, f func(*engine.Machine) (R, error)) (R, error) {
+// ask does the operation f for the method op of o.
+func ask[R any](ctx context.Context, o *object, op string, f func(machine) (R, error)) (R, error) {
 	r, notes, err := askNotes(ctx, o, f)
 	if err != nil {
 		return r, o.fail(op, err)
@@ -187,12 +187,17 @@ func ask[R any](ctx context.Context, o *object, op string, f func(*engine.Machin
 }
 
 // askNotes is ask without the mapping of errors; the caller delivers the notes.
-func askNotes[R any](ctx context.Context, o *object, f func(*engine.Machine) (R, error)) (R, []engine.Notification, error) {
+func askNotes[R any](ctx context.Context, o *object, f func(machine) (R, error)) (R, []engine.Notification, error) {
 	if err := o.openError(); err != nil {
 		var none R
 		return none, nil, err
 	}
-	return engine.Do(ctx, o.w.engine, f)
+	var r R
+	notes, err := o.w.back.do(ctx, func(m machine) (err error) {
+		r, err = f(m)
+		return err
+	})
+	return r, notes, err
 }
 
 // A closing is the closing of a part of a tree: what was marked as closed under

@@ -341,8 +341,8 @@ func TestUpdateSettings(t *testing.T) {
 	var b bytes.Buffer
 	w, err := testSFU(t).createWorker(t.Context(), WorkerSettings{Logger: slog.New(slog.NewTextHandler(&b, nil))}, nil)
 	require.NoError(t, err)
-	assert.EqualValues(t, slog.LevelError, w.filter.level.Load())
+	assert.EqualValues(t, slog.LevelError, w.back.(engineBackend).filter.level.Load())
 	require.NoError(t, w.UpdateSettings(t.Context(), WorkerUpdateableSettings{LogLevel: LogLevelDebug, LogTags: []LogTag{LogTagICE}}))
-	assert.EqualValues(t, slog.LevelDebug, w.filter.level.Load())
+	assert.EqualValues(t, slog.LevelDebug, w.back.(engineBackend).filter.level.Load())
 	assert.ErrorIs(t, w.UpdateSettings(t.Context(), WorkerUpdateableSettings{LogLevel: "x"}), ErrInvalidArgument)
 }

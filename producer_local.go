@@ -52,15 +52,15 @@ func (p *producer) Score() []ProducerScore {
 }
 
 func (p *producer) Pause(ctx context.Context) error {
-	return p.setPaused(ctx, "Pause", true, (*engine.Machine).PauseProducer)
+	return p.setPaused(ctx, "Pause", true, machine.PauseProducer)
 }
 
 func (p *producer) Resume(ctx context.Context) error {
-	return p.setPaused(ctx, "Resume", false, (*engine.Machine).ResumeProducer)
+	return p.setPaused(ctx, "Resume", false, machine.ResumeProducer)
 }
 
-func (p *producer) setPaused(ctx context.Context, op string, paused bool, f func(*engine.Machine, string) error) error {
-	stamp, notes, err := askNotes(ctx, &p.object, func(m *engine.Machine) (uint64, error) {
+func (p *producer) setPaused(ctx context.Context, op string, paused bool, f func(machine, string) error) error {
+	stamp, notes, err := askNotes(ctx, &p.object, func(m machine) (uint64, error) {
 		return p.w.stampOnLoop(), f(m, p.id)
 	})
 	if err != nil {
@@ -89,7 +89,7 @@ func (p *producer) EnableTraceEvent(ctx context.Context, types ...TraceEventType
 		return p.fail(op, err)
 	}
 	names := traceNames(types)
-	_, err := ask(ctx, &p.object, op, func(m *engine.Machine) (struct{}, error) {
+	_, err := ask(ctx, &p.object, op, func(m machine) (struct{}, error) {
 		return struct{}{}, m.TraceProducer(p.id, names)
 	})
 	return err
@@ -101,7 +101,7 @@ func (p *producer) Send(packet []byte) error {
 		err = fmt.Errorf("sending on a Producer of a %s transport: %w", p.t.typ, errors.ErrUnsupported)
 	}
 	if err == nil {
-		err = p.w.engine.Inject(p.id, packet)
+		err = p.w.back.Inject(p.id, packet)
 	}
 	if err != nil {
 		return p.fail("Send", err)
@@ -110,7 +110,7 @@ func (p *producer) Send(packet []byte) error {
 }
 
 func (p *producer) Stats(ctx context.Context) ([]RTPStreamStats, error) {
-	s, err := ask(ctx, &p.object, "Stats", func(m *engine.Machine) (engine.ProducerStats, error) {
+	s, err := ask(ctx, &p.object, "Stats", func(m machine) (engine.ProducerStats, error) {
 		return m.ProducerStats(p.id)
 	})
 	if err != nil {
@@ -120,7 +120,7 @@ func (p *producer) Stats(ctx context.Context) ([]RTPStreamStats, error) {
 }
 
 func (p *producer) Dump(ctx context.Context) (ProducerDump, error) {
-	d, err := ask(ctx, &p.object, "Dump", func(m *engine.Machine) (engine.ProducerDump, error) {
+	d, err := ask(ctx, &p.object, "Dump", func(m machine) (engine.ProducerDump, error) {
 		return m.DumpProducer(p.id)
 	})
 	if err != nil {
@@ -189,7 +189,7 @@ func (p *producer) Close() error {
 	p.closeLocked(&c, nil)
 	c.orphansLocked()
 	p.w.mu.Unlock()
-	p.w.closeOnLoop(func(m *engine.Machine) error { return m.CloseProducer(p.id) })
+	p.w.closeOnLoop(func(m machine) error { return m.CloseProducer(p.id) })
 	play(c.steps)
 	return nil
 }

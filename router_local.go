@@ -72,7 +72,7 @@ func (r *router) CreateWebRTCTransport(ctx context.Context, o WebRTCTransportOpt
 	}
 	t := newWebRTCTransport(r, server, o.AppData)
 	e.ID = t.id
-	err := r.create(ctx, &t.transport, server, func(m *engine.Machine) (engine.TransportDump, error) {
+	err := r.create(ctx, &t.transport, server, func(m machine) (engine.TransportDump, error) {
 		return m.CreateWebRTCTransport(r.id, e)
 	})
 	if err != nil {
@@ -115,7 +115,7 @@ func (r *router) CreatePlainTransport(ctx context.Context, o PlainTransportOptio
 	if o.EnableSRTP {
 		e.SRTPSuite = string(o.srtpCryptoSuite())
 	}
-	err := r.create(ctx, &t.transport, nil, func(m *engine.Machine) (engine.TransportDump, error) {
+	err := r.create(ctx, &t.transport, nil, func(m machine) (engine.TransportDump, error) {
 		return m.CreatePlainTransport(r.id, e)
 	})
 	if err != nil {
@@ -137,7 +137,7 @@ func (r *router) CreatePipeTransport(ctx context.Context, o PipeTransportOptions
 		EnableSRTP: o.EnableSRTP,
 		SCTP:       engineSCTPOptions(&o.SCTPOptions, false),
 	}
-	err := r.create(ctx, &t.transport, nil, func(m *engine.Machine) (engine.TransportDump, error) {
+	err := r.create(ctx, &t.transport, nil, func(m machine) (engine.TransportDump, error) {
 		return m.CreatePipeTransport(r.id, e)
 	})
 	if err != nil {
@@ -152,7 +152,7 @@ func (r *router) CreateDirectTransport(ctx context.Context, o DirectTransportOpt
 		return nil, r.fail(op, err)
 	}
 	t := newDirectTransport(r, o.AppData)
-	err := r.create(ctx, &t.transport, nil, func(m *engine.Machine) (engine.TransportDump, error) {
+	err := r.create(ctx, &t.transport, nil, func(m machine) (engine.TransportDump, error) {
 		return m.CreateDirectTransport(r.id, engine.DirectTransportOptions{
 			ID:                    t.id,
 			MaxSendMessageSize:    uint32(o.MaxSendMessageSize),
@@ -177,7 +177,7 @@ func (r *router) PipeToRouter(ctx context.Context, o PipeToRouterOptions) (PipeT
 // server is the one whose ports it uses, or nil.
 func (r *router) create(
 	ctx context.Context, t *transport, server *webRTCServer,
-	op func(*engine.Machine) (engine.TransportDump, error),
+	op func(machine) (engine.TransportDump, error),
 ) error {
 	w := r.w
 	if err := w.add(&r.object, t.part); err != nil {
@@ -248,7 +248,7 @@ func (r *router) UpdateMediaCodecs(ctx context.Context, mediaCodecs []RouterRTPC
 }
 
 func (r *router) Dump(ctx context.Context) (RouterDump, error) {
-	d, err := ask(ctx, &r.object, "Dump", func(m *engine.Machine) (engine.DumpRouter, error) {
+	d, err := ask(ctx, &r.object, "Dump", func(m machine) (engine.DumpRouter, error) {
 		return m.DumpRouter(r.id)
 	})
 	if err != nil {
@@ -283,7 +283,7 @@ func (r *router) Close() error {
 	}
 	r.closeLocked(&c, nil)
 	r.w.mu.Unlock()
-	r.w.leaveOnLoop(r.id, func(m *engine.Machine) error { return m.CloseRouter(r.id) })
+	r.w.leaveOnLoop(r.id, func(m machine) error { return m.CloseRouter(r.id) })
 	play(c.steps)
 	return nil
 }

@@ -119,7 +119,7 @@ func (s *sfu) Close() error {
 		w.mu.Unlock()
 	}
 	for _, w := range workers {
-		w.engine.Close()
+		w.back.Close()
 	}
 	c.emit(&s.observer.Close)
 	c.do(s.ended.come)

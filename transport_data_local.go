@@ -58,7 +58,7 @@ func (t *transport) produceData(ctx context.Context, o *DataProducerOptions) (*d
 	if err := w.add(&t.object, p); err != nil {
 		return nil, err
 	}
-	d, notes, err := askNotes(ctx, &t.object, func(m *engine.Machine) (engine.DataProducerDump, error) {
+	d, notes, err := askNotes(ctx, &t.object, func(m machine) (engine.DataProducerDump, error) {
 		return m.ProduceData(t.id, e)
 	})
 	if err != nil {
@@ -124,7 +124,7 @@ func (t *transport) consumeData(ctx context.Context, o *DataConsumerOptions, p *
 	if err := w.add(&t.object, c); err != nil {
 		return nil, err
 	}
-	d, notes, err := askNotes(ctx, &t.object, func(m *engine.Machine) (engine.DataConsumerDump, error) {
+	d, notes, err := askNotes(ctx, &t.object, func(m machine) (engine.DataConsumerDump, error) {
 		return m.ConsumeData(t.id, e)
 	})
 	if err != nil {

@@ -20,7 +20,7 @@ func (t *directTransport) closeStateLocked()                {}
 func (t *directTransport) SendRTCP(packet []byte) error {
 	err := t.openError()
 	if err == nil {
-		err = t.w.engine.InjectRTCP(t.id, packet)
+		err = t.w.back.InjectRTCP(t.id, packet)
 	}
 	if err != nil {
 		return t.fail("SendRTCP", err)

@@ -94,7 +94,7 @@ func (t *transport) produce(ctx context.Context, o *ProducerOptions, cname strin
 		KeyFrameRequestDelay: o.KeyFrameRequestDelay,
 		AddPacketID:          o.EnableMediasoupPacketIDHeaderExtension,
 	}
-	typ, notes, err := askNotes(ctx, &t.object, func(m *engine.Machine) (engine.ProducerType, error) {
+	typ, notes, err := askNotes(ctx, &t.object, func(m machine) (engine.ProducerType, error) {
 		return m.Produce(t.id, e)
 	})
 	if err != nil {
@@ -217,7 +217,7 @@ func (t *transport) addConsumer(ctx context.Context, c *consumer, e engine.Consu
 	e.ID, e.ProducerID = c.id, p.id
 	e.RTPParameters = engineRTPParameters(&c.rtpParameters)
 	e.ConsumableEncodings = engineEncodings(p.consumable.Encodings)
-	r, notes, err := askNotes(ctx, &t.object, func(m *engine.Machine) (engine.ConsumeResult, error) {
+	r, notes, err := askNotes(ctx, &t.object, func(m machine) (engine.ConsumeResult, error) {
 		return m.Consume(t.id, e)
 	})
 	if err != nil {
@@ -268,14 +268,14 @@ func (t *transport) SetMaxIncomingBitrate(ctx context.Context, bitrate int) erro
 	if bitrate < 0 {
 		return t.fail(op, invalid("bitrate %d", bitrate))
 	}
-	_, err := ask(ctx, &t.object, op, func(m *engine.Machine) (struct{}, error) {
+	_, err := ask(ctx, &t.object, op, func(m machine) (struct{}, error) {
 		return struct{}{}, m.SetMaxIncomingBitrate(t.id, uint64(bitrate))
 	})
 	return err
 }
 
 func (t *transport) Stats(ctx context.Context) ([]TransportStats, error) {
-	s, err := ask(ctx, &t.object, "Stats", func(m *engine.Machine) (engine.TransportStats, error) {
+	s, err := ask(ctx, &t.object, "Stats", func(m machine) (engine.TransportStats, error) {
 		return m.TransportStats(t.id)
 	})
 	if err != nil {
@@ -285,7 +285,7 @@ func (t *transport) Stats(ctx context.Context) ([]TransportStats, error) {
 }
 
 func (t *transport) Dump(ctx context.Context) (TransportDump, error) {
-	d, err := ask(ctx, &t.object, "Dump", func(m *engine.Machine) (engine.TransportDump, error) {
+	d, err := ask(ctx, &t.object, "Dump", func(m machine) (engine.TransportDump, error) {
 		return m.DumpTransport(t.id)
 	})
 	if err != nil {
@@ -361,7 +361,7 @@ func (t *transport) Close() error {
 	t.closeLocked(&c, nil)
 	c.orphansLocked()
 	t.w.mu.Unlock()
-	t.w.leaveOnLoop(t.id, func(m *engine.Machine) error { return m.CloseTransport(t.id) })
+	t.w.leaveOnLoop(t.id, func(m machine) error { return m.CloseTransport(t.id) })
 	play(c.steps)
 	return nil
 }

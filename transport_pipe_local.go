@@ -56,7 +56,7 @@ func (t *pipeTransport) Connect(ctx context.Context, o PipeTransportConnectOptio
 	if p := o.SRTPParameters; p != nil {
 		e.SRTP = &engine.SRTPParameters{CryptoSuite: string(p.CryptoSuite), KeyBase64: p.KeyBase64}
 	}
-	d, notes, err := askNotes(ctx, &t.object, func(m *engine.Machine) (engine.TransportDump, error) {
+	d, notes, err := askNotes(ctx, &t.object, func(m machine) (engine.TransportDump, error) {
 		return m.ConnectPipe(t.id, e)
 	})
 	if err != nil {

@@ -67,7 +67,7 @@ func (t *plainTransport) Connect(ctx context.Context, o PlainTransportConnectOpt
 	if p := o.SRTPParameters; p != nil {
 		e.SRTP = &engine.SRTPParameters{CryptoSuite: string(p.CryptoSuite), KeyBase64: p.KeyBase64}
 	}
-	d, notes, err := askNotes(ctx, &t.object, func(m *engine.Machine) (engine.TransportDump, error) {
+	d, notes, err := askNotes(ctx, &t.object, func(m machine) (engine.TransportDump, error) {
 		return m.ConnectPlain(t.id, e)
 	})
 	if err != nil {

@@ -103,7 +103,7 @@ func (t *webRTCTransport) Connect(ctx context.Context, o WebRTCTransportConnectO
 	for i, f := range o.DTLSParameters.Fingerprints {
 		remote[i] = dtls.Fingerprint{Algorithm: string(f.Algorithm), Value: strings.ToUpper(f.Value)}
 	}
-	local, notes, err := askNotes(ctx, &t.object, func(m *engine.Machine) (engine.DTLSRole, error) {
+	local, notes, err := askNotes(ctx, &t.object, func(m machine) (engine.DTLSRole, error) {
 		return m.ConnectWebRTC(t.id, role, remote)
 	})
 	if err != nil {
@@ -121,9 +121,10 @@ func (t *webRTCTransport) RestartICE(ctx context.Context) (ICEParameters, error)
 		p     ICEParameters
 		stamp uint64
 	}
-	r, notes, err := askNotes(ctx, &t.object, func(m *engine.Machine) (result, error) {
+	r, notes, err := askNotes(ctx, &t.object, func(m machine) (result, error) {
+		stamp := t.w.stampOnLoop()
 		ufrag, password, err := m.RestartICE(t.id)
-		return result{ICEParameters{ufrag, password, true}, t.w.stampOnLoop()}, err
+		return result{ICEParameters{ufrag, password, true}, stamp}, err
 	})
 	if err != nil {
 		return ICEParameters{}, t.fail("RestartICE", err)

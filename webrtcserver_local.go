@@ -27,7 +27,7 @@ func (s *webRTCServer) Events() *WebRTCServerEvents     { return &s.events }
 func (s *webRTCServer) Observer() *WebRTCServerObserver { return &s.observer }
 
 func (s *webRTCServer) Dump(ctx context.Context) (WebRTCServerDump, error) {
-	d, err := ask(ctx, &s.object, "Dump", func(m *engine.Machine) (engine.DumpWebRTCServer, error) {
+	d, err := ask(ctx, &s.object, "Dump", func(m machine) (engine.DumpWebRTCServer, error) {
 		return m.DumpWebRTCServer(s.id)
 	})
 	if err != nil {
@@ -62,7 +62,7 @@ func (s *webRTCServer) Close() error {
 	s.closeLocked(&c, nil)
 	c.orphansLocked()
 	s.w.mu.Unlock()
-	s.w.leaveOnLoop(s.id, func(m *engine.Machine) error { return m.CloseWebRTCServer(s.id) })
+	s.w.leaveOnLoop(s.id, func(m machine) error { return m.CloseWebRTCServer(s.id) })
 	play(c.steps)
 	return nil
 }

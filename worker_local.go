@@ -2,21 +2,18 @@ package mafalda
 
 import (
 	"context"
-	"os"
 	"sync"
 
 	"github.com/mafalda-sfu/mafalda/internal/driver"
-	"github.com/mafalda-sfu/mafalda/internal/dtls"
 	"github.com/mafalda-sfu/mafalda/internal/engine"
 )
 
-// A worker is a [Worker] whose loop runs in this process.
+// A worker is a [Worker] on a backend.
 type worker struct {
 	object
 	// Constant after startWorker.
-	sfu    *sfu
-	engine *engine.Worker
-	filter *logFilter
+	sfu  *sfu
+	back backend
 
 	events   WorkerEvents
 	observer WorkerObserver
@@ -27,7 +24,7 @@ type worker struct {
 	routers []*router         // guarded by mu; in order of creation, until they have ended
 	targets map[string]target // guarded by mu; by id, from before its creation until it is closed
 
-	stamps uint64 // owned by the loop
+	stamps uint64 // owned by whoever does an operation of the backend
 }
 
 var (
@@ -38,53 +35,17 @@ var (
 // startWorker starts a Worker on d, nil for the driver of the system. It is not
 // born yet.
 func startWorker(s *sfu, settings WorkerSettings, d driver.Driver) (*worker, error) {
-	certificate, err := certificateOf(&settings)
-	if err != nil {
-		return nil, err
-	}
 	w := &worker{sfu: s, targets: map[string]target{}}
 	w.init(w, "Worker", newID(), settings.AppData)
-	logger, filter := newWorkerLogger(&settings)
-	w.filter = filter
-	first, last := settings.portRange()
-	e, err := engine.Start(engine.Config{
-		Driver:      d,
-		Certificate: certificate,
-		Limiter:     handshakes(),
-		RTCMinPort:  first,
-		RTCMaxPort:  last,
-		Notify:      w.notify,
-		Died:        w.die,
-		Logger:      logger,
-	})
+	b, err := startEngine(w, &settings, d)
 	if err != nil {
 		return nil, err
 	}
-	w.engine = e
+	w.back = b
 	return w, nil
 }
 
-// certificateOf returns the DTLS certificate that the settings name, or a new one.
-func certificateOf(s *WorkerSettings) (*dtls.Certificate, error) {
-	if s.DTLSCertificateFile == "" {
-		return dtls.Generate(nil)
-	}
-	cert, err := os.ReadFile(s.DTLSCertificateFile)
-	if err != nil {
-		return nil, invalid("DTLS certificate: %v", err)
-	}
-	key, err := os.ReadFile(s.DTLSPrivateKeyFile)
-	if err != nil {
-		return nil, invalid("DTLS private key: %v", err)
-	}
-	c, err := dtls.Load(cert, key)
-	if err != nil {
-		return nil, invalid("%v", err)
-	}
-	return c, nil
-}
-
-func (w *worker) PID() int                  { return os.Getpid() }
+func (w *worker) PID() int                  { return w.back.PID() }
 func (w *worker) Events() *WorkerEvents     { return &w.events }
 func (w *worker) Observer() *WorkerObserver { return &w.observer }
 
@@ -113,7 +74,7 @@ func (w *worker) CreateWebRTCServer(ctx context.Context, o WebRTCServerOptions) 
 	}
 	s := newWebRTCServer(w, o.AppData)
 	infos := engineListenInfos(o.ListenInfos)
-	_, err := ask(ctx, &w.object, op, func(m *engine.Machine) (struct{}, error) {
+	_, err := ask(ctx, &w.object, op, func(m machine) (struct{}, error) {
 		return struct{}{}, m.CreateWebRTCServer(s.id, infos)
 	})
 	if err != nil {
@@ -138,7 +99,7 @@ func (w *worker) CreateRouter(ctx context.Context, o RouterOptions) (Router, err
 		return nil, w.fail(op, err)
 	}
 	r := newRouter(w, caps, o.AppData)
-	_, err = ask(ctx, &w.object, op, func(m *engine.Machine) (struct{}, error) {
+	_, err = ask(ctx, &w.object, op, func(m machine) (struct{}, error) {
 		return struct{}{}, m.CreateRouter(r.id)
 	})
 	if err != nil {
@@ -168,12 +129,14 @@ func (w *worker) UpdateSettings(ctx context.Context, s WorkerUpdateableSettings)
 	if err != nil {
 		return w.fail(op, err)
 	}
-	w.filter.set(s.LogLevel, s.LogTags)
+	if err := w.back.updateSettings(ctx, &s); err != nil {
+		return w.fail(op, err)
+	}
 	return nil
 }
 
 func (w *worker) Dump(ctx context.Context) (WorkerDump, error) {
-	d, err := ask(ctx, &w.object, "Dump", (*engine.Machine).Dump)
+	d, err := ask(ctx, &w.object, "Dump", machine.Dump)
 	if err != nil {
 		return WorkerDump{}, err
 	}
@@ -189,7 +152,7 @@ func (w *worker) Dump(ctx context.Context) (WorkerDump, error) {
 }
 
 func (w *worker) ResourceUsage(ctx context.Context) (WorkerResourceUsage, error) {
-	u, err := ask(ctx, &w.object, "ResourceUsage", (*engine.Machine).Usage)
+	u, err := ask(ctx, &w.object, "ResourceUsage", machine.Usage)
 	if err != nil {
 		return WorkerResourceUsage{}, err
 	}
@@ -208,15 +171,15 @@ func (w *worker) ResourceUsage(ctx context.Context) (WorkerResourceUsage, error)
 
 // Load implements [LoadReporter].
 func (w *worker) Load(ctx context.Context) (Load, error) {
-	l, err := ask(ctx, &w.object, "Load", (*engine.Machine).Load)
+	l, err := ask(ctx, &w.object, "Load", onEngine((*engine.Machine).Load))
 	if err != nil {
 		return Load{}, err
 	}
 	return Load(l), nil
 }
 
-// stampOnLoop numbers calls in the order in which the loop ran them, so
-// that two goroutines agree on whose result is the latest.
+// stampOnLoop numbers operations in their order, so that two goroutines agree on
+// whose result is the latest. It is called before the operation.
 func (w *worker) stampOnLoop() uint64 {
 	w.stamps++
 	return w.stamps
@@ -313,7 +276,7 @@ func (w *worker) Close() error {
 	}
 	w.closeLocked(&c, nil)
 	w.mu.Unlock()
-	w.engine.Close()
+	w.back.Close()
 	play(c.steps)
 	return nil
 }
@@ -334,14 +297,12 @@ func (w *worker) die(err error) {
 
 // closeOnLoop lets the engine close something. A loop that is gone has closed
 // it already.
-func (w *worker) closeOnLoop(f func(*engine.Machine) error) {
+func (w *worker) closeOnLoop(f func(machine) error) {
 	// The error is that the Worker, or a parent, was faster. What the operation
 	// caused is known here, and part of the closing.
-	_, _ = engine.Run(context.Background(), w.engine, f)
+	_, _ = w.back.do(context.Background(), f)
 }
 
 // leaveOnLoop is closeOnLoop for the object with that id, whose transports may
 // have peers that are told first.
-func (w *worker) leaveOnLoop(id string, f func(*engine.Machine) error) {
-	_, _ = engine.Close(w.engine, id, f)
-}
+func (w *worker) leaveOnLoop(id string, f func(machine) error) { w.back.leave(id, f) }
