@@ -118,7 +118,12 @@ func connectInMemory(ctx context.Context, a, b PipeTransport) (done bool, err er
 	if !okX || !okY {
 		return false, nil
 	}
-	dumpX, dumpY, notesX, notesY, err := engine.ConnectPipesInMemory(ctx, x.w.engine, x.id, y.w.engine, y.id)
+	atX, okX := x.w.back.(engineBackend)
+	atY, okY := y.w.back.(engineBackend)
+	if !okX || !okY {
+		return false, nil
+	}
+	dumpX, dumpY, notesX, notesY, err := engine.ConnectPipesInMemory(ctx, atX.Worker, x.id, atY.Worker, y.id)
 	if err != nil {
 		return false, x.failArgument("Connect", err)
 	}
