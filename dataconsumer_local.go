@@ -209,6 +209,10 @@ func (c *dataConsumer) notify(n engine.Notification) {
 	switch b := n.Body.(type) {
 	case engine.DataConsumerMessage:
 		c.events.Message.emitUnless(&c.closed, DataMessage{PPID: PPID(b.PPID), Data: b.Data})
+	case engine.DataConsumerSendBufferFull:
+		c.events.SCTPSendBufferFull.emitUnless(&c.closed, struct{}{})
+	case engine.DataConsumerBufferedAmountLow:
+		c.events.BufferedAmountLow.emitUnless(&c.closed, int(b.Amount))
 	case engine.DataConsumerProducerPause:
 		c.dataProducerPause(n.Seq, true, &c.events.DataProducerPause, &c.observer.Pause)
 	case engine.DataConsumerProducerResume:

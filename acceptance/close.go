@@ -19,14 +19,14 @@ var closeCases = []testCase{
 	},
 	{
 		name:        "Close/Router",
-		explanation: "router.Close: per transport its Producers, its Consumers, RouterClose, Close; then the Router's Close",
+		explanation: "router.Close: per transport its Producers, Consumers, DataProducers, DataConsumers, RouterClose, Close; then the Router's Close",
 		upstream:    []string{"Router 4", "WebRtcTransport 20", "PlainTransport 12", "DirectTransport 8"},
 		run:         testCloseRouter,
 	},
 	{
 		name:        "Close/Transport",
-		explanation: "transport.Close: its Producers and then its Consumers hear TransportClose and Close, then the transport's Close; Consumers elsewhere hear ProducerClose and Close",
-		upstream:    []string{"Producer 17", "Consumer 20", "Consumer 21"},
+		explanation: "transport.Close: its Producers, Consumers, DataProducers and DataConsumers hear TransportClose and Close, then the transport's Close; Consumers elsewhere hear ProducerClose and Close, DataConsumers DataProducerClose and Close",
+		upstream:    []string{"Producer 17", "Consumer 20", "Consumer 21", "DataProducer 12", "DataConsumer 13", "DataConsumer 14"},
 		run:         testCloseTransport,
 	},
 	{
@@ -37,7 +37,7 @@ var closeCases = []testCase{
 	},
 	{
 		name:        "Close/WebRTCServer",
-		explanation: "webRTCServer.Close: per transport its Producers, its Consumers, ListenServerClose, Close, WebRTCTransportUnhandled; then the server's Close; Consumers elsewhere hear ProducerClose",
+		explanation: "webRTCServer.Close: per transport its Producers, Consumers, DataProducers, DataConsumers, ListenServerClose, Close, WebRTCTransportUnhandled; then the server's Close; Consumers elsewhere hear ProducerClose",
 		upstream:    []string{"WebRtcServer 7", "WebRtcServer 10"},
 		run:         testCloseWebRTCServer,
 	},
@@ -61,16 +61,22 @@ type tree struct {
 	in, out  mafalda.Transport
 	p        mafalda.Producer
 	own, far mafalda.Consumer // on in and on out
+	dp       mafalda.DataProducer
+	dataOwn  mafalda.DataConsumer
+	dataFar  mafalda.DataConsumer
 	j        journal
 }
 
 func newTree(t testing.TB, r *room) *tree {
 	t.Helper()
 	x := &tree{room: r, server: r.server(t)}
-	x.in = r.webRTC(t, mafalda.WebRTCTransportOptions{WebRTCServer: x.server})
-	x.out = r.plain(t, mafalda.PlainTransportOptions{})
+	x.in = r.webRTC(t, mafalda.WebRTCTransportOptions{WebRTCServer: x.server, SCTPOptions: withSCTP()})
+	x.out = r.plain(t, mafalda.PlainTransportOptions{SCTPOptions: withSCTP()})
 	x.p = produce(t, x.in, mafalda.MediaKindAudio, audio("", 1))
 	x.own, x.far = r.consume(t, x.in, x.p), r.consume(t, x.out, x.p)
+	x.dp = produceData(t, x.in, mafalda.DataProducerOptions{SCTPStreamParameters: stream(1)})
+	x.dataOwn = consumeData(t, x.in, mafalda.DataConsumerOptions{DataProducerID: x.dp.ID()})
+	x.dataFar = consumeData(t, x.out, mafalda.DataConsumerOptions{DataProducerID: x.dp.ID()})
 	j := &x.j
 	note(j, &r.worker.Observer().Close, "worker close")
 	note(j, &r.worker.Events().Died, "died")
@@ -90,6 +96,13 @@ func newTree(t testing.TB, r *room) *tree {
 		note(j, &c.Events().ProducerClose, name+" producerclose")
 		note(j, &c.Observer().Close, name+" close")
 	}
+	note(j, &x.dp.Events().TransportClose, "data transportclose")
+	note(j, &x.dp.Observer().Close, "data close")
+	for c, name := range map[mafalda.DataConsumer]string{x.dataOwn: "data own", x.dataFar: "data far"} {
+		note(j, &c.Events().TransportClose, name+" transportclose")
+		note(j, &c.Events().DataProducerClose, name+" dataproducerclose")
+		note(j, &c.Observer().Close, name+" close")
+	}
 	return x
 }
 
@@ -98,16 +111,17 @@ func testCloseWorker(t *testing.T, s *suite) {
 	require.NoError(t, x.worker.Close())
 	done(t, x.worker)
 	require.Equal(t, []string{
-		"p transportclose", "p close", "own transportclose", "own close", "in routerclose", "in close",
-		"far transportclose", "far close", "out routerclose", "out close",
+		"p transportclose", "p close", "own transportclose", "own close",
+		"data transportclose", "data close", "data own transportclose", "data own close", "in routerclose", "in close",
+		"far transportclose", "far close", "data far transportclose", "data far close", "out routerclose", "out close",
 		"router workerclose", "router close", "server workerclose", "server close", "worker close",
 	}, x.j.read())
-	for _, o := range []mafalda.Lifetime{x.p, x.own, x.far, x.in, x.out, x.router, x.server, x.worker} {
+	for _, o := range []mafalda.Lifetime{x.p, x.own, x.far, x.dp, x.dataOwn, x.dataFar, x.in, x.out, x.router, x.server, x.worker} {
 		require.True(t, o.Closed())
 		done(t, o)
 		require.NoError(t, o.Close())
 	}
-	require.Len(t, x.j.read(), 15)
+	require.Len(t, x.j.read(), 21)
 }
 
 func testCloseRouter(t *testing.T, s *suite) {
@@ -115,8 +129,9 @@ func testCloseRouter(t *testing.T, s *suite) {
 	require.NoError(t, x.router.Close())
 	done(t, x.router)
 	require.Equal(t, []string{
-		"p transportclose", "p close", "own transportclose", "own close", "in routerclose", "in close",
-		"far transportclose", "far close", "out routerclose", "out close", "router close",
+		"p transportclose", "p close", "own transportclose", "own close",
+		"data transportclose", "data close", "data own transportclose", "data own close", "in routerclose", "in close",
+		"far transportclose", "far close", "data far transportclose", "data far close", "out routerclose", "out close", "router close",
 	}, x.j.read())
 	require.False(t, x.worker.Closed())
 	require.False(t, x.server.Closed())
@@ -130,20 +145,30 @@ func testCloseTransport(t *testing.T, s *suite) {
 	require.NoError(t, x.in.Close())
 	done(t, x.in)
 	done(t, x.far)
-	require.Equal(t, []string{"p transportclose", "p close", "own transportclose", "own close", "in close"},
-		x.j.only("p transportclose", "p close", "own transportclose", "own producerclose", "own close", "in close", "in routerclose"))
+	done(t, x.dataFar)
+	isFar := func(n string) bool { return strings.HasPrefix(n, "far ") || strings.HasPrefix(n, "data far ") }
+	require.Equal(t, []string{
+		"p transportclose", "p close", "own transportclose", "own close",
+		"data transportclose", "data close", "data own transportclose", "data own close", "in close",
+	}, slices.DeleteFunc(x.j.read(), isFar))
 	require.Equal(t, []string{"far producerclose", "far close"},
 		x.j.only("far producerclose", "far transportclose", "far close"))
-	require.Len(t, x.j.read(), 7)
+	require.Equal(t, []string{"data far dataproducerclose", "data far close"},
+		x.j.only("data far dataproducerclose", "data far transportclose", "data far close"))
+	require.Len(t, x.j.read(), 13)
 	require.False(t, x.out.Closed())
 	require.Empty(t, x.out.Consumers())
+	require.Empty(t, x.out.DataConsumers())
 	require.Equal(t, []mafalda.Transport{x.out}, x.router.Transports())
 
 	y := newTree(t, newRoom(t, x.worker))
 	require.NoError(t, y.out.Close())
 	done(t, y.out)
-	require.Equal(t, []string{"far transportclose", "far close", "out close"}, y.j.read())
+	require.Equal(t, []string{
+		"far transportclose", "far close", "data far transportclose", "data far close", "out close",
+	}, y.j.read())
 	require.False(t, y.p.Closed())
+	require.False(t, y.dp.Closed())
 }
 
 func testCloseProducer(t *testing.T, s *suite) {
@@ -174,12 +199,17 @@ func testCloseWebRTCServer(t *testing.T, s *suite) {
 	require.NoError(t, x.server.Close())
 	done(t, x.server)
 	done(t, x.far)
+	done(t, x.dataFar)
 	require.Equal(t, []string{
-		"p transportclose", "p close", "own transportclose", "own close", "in listenserverclose", "in close",
+		"p transportclose", "p close", "own transportclose", "own close",
+		"data transportclose", "data close", "data own transportclose", "data own close", "in listenserverclose", "in close",
 		"unhandled", "server close",
-	}, slices.DeleteFunc(x.j.read(), func(n string) bool { return strings.HasPrefix(n, "far ") }))
+	}, slices.DeleteFunc(x.j.read(), func(n string) bool {
+		return strings.HasPrefix(n, "far ") || strings.HasPrefix(n, "data far ")
+	}))
 	x.j.requireOrder(t, "far producerclose", "far close")
-	require.Len(t, x.j.read(), 10)
+	x.j.requireOrder(t, "data far dataproducerclose", "data far close")
+	require.Len(t, x.j.read(), 16)
 	require.Equal(t, []mafalda.Transport{x.out}, x.router.Transports())
 }
 

@@ -15,6 +15,7 @@ var closedCases = []testCase{
 		explanation: "every call on a closed object is ErrClosed, and not ErrWorkerClosed while the Worker is open",
 		upstream: []string{
 			"WebRtcTransport 19", "PlainTransport 10", "DirectTransport 7", "Producer 16", "Consumer 19",
+			"DataProducer 11", "DataConsumer 12",
 		},
 		run: testClosedErrClosed,
 	},
@@ -57,6 +58,14 @@ func (x *tree) calls(t testing.TB) []call {
 			_, err := tr.Consume(ctx, mafalda.ConsumerOptions{ProducerID: x.p.ID(), RTPCapabilities: caps})
 			return err
 		})
+		add(kind+".ProduceData", func(ctx context.Context) error {
+			_, err := tr.ProduceData(ctx, mafalda.DataProducerOptions{SCTPStreamParameters: stream(2)})
+			return err
+		})
+		add(kind+".ConsumeData", func(ctx context.Context) error {
+			_, err := tr.ConsumeData(ctx, mafalda.DataConsumerOptions{DataProducerID: x.dp.ID()})
+			return err
+		})
 		add(kind+".SetMaxIncomingBitrate", func(ctx context.Context) error { return tr.SetMaxIncomingBitrate(ctx, 5) })
 		add(kind+".Stats", func(ctx context.Context) error { _, err := tr.Stats(ctx); return err })
 		add(kind+".Dump", func(ctx context.Context) error { _, err := tr.Dump(ctx); return err })
@@ -82,6 +91,21 @@ func (x *tree) calls(t testing.TB) []call {
 	add("Consumer.EnableTraceEvent", func(ctx context.Context) error { return x.far.EnableTraceEvent(ctx) })
 	add("Consumer.Stats", func(ctx context.Context) error { _, err := x.far.Stats(ctx); return err })
 	add("Consumer.Dump", func(ctx context.Context) error { _, err := x.far.Dump(ctx); return err })
+	add("DataProducer.Pause", x.dp.Pause)
+	add("DataProducer.Resume", x.dp.Resume)
+	add("DataProducer.Stats", func(ctx context.Context) error { _, err := x.dp.Stats(ctx); return err })
+	add("DataProducer.Dump", func(ctx context.Context) error { _, err := x.dp.Dump(ctx); return err })
+	c := x.dataFar
+	add("DataConsumer.Pause", c.Pause)
+	add("DataConsumer.Resume", c.Resume)
+	add("DataConsumer.SetSubchannels", func(ctx context.Context) error { return c.SetSubchannels(ctx, []uint16{1}) })
+	add("DataConsumer.AddSubchannel", func(ctx context.Context) error { return c.AddSubchannel(ctx, 1) })
+	add("DataConsumer.RemoveSubchannel", func(ctx context.Context) error { return c.RemoveSubchannel(ctx, 1) })
+	add("DataConsumer.Send", func(ctx context.Context) error { _, err := c.Send(ctx, mafalda.TextMessage("x")); return err })
+	add("DataConsumer.BufferedAmount", func(ctx context.Context) error { _, err := c.BufferedAmount(ctx); return err })
+	add("DataConsumer.SetBufferedAmountLowThreshold", func(ctx context.Context) error { return c.SetBufferedAmountLowThreshold(ctx, 5) })
+	add("DataConsumer.Stats", func(ctx context.Context) error { _, err := c.Stats(ctx); return err })
+	add("DataConsumer.Dump", func(ctx context.Context) error { _, err := c.Dump(ctx); return err })
 	add("WebRTCServer.Dump", func(ctx context.Context) error { _, err := x.server.Dump(ctx); return err })
 	return calls
 }
@@ -89,7 +113,7 @@ func (x *tree) calls(t testing.TB) []call {
 func testClosedErrClosed(t *testing.T, s *suite) {
 	x := newTree(t, s.room(t))
 	calls := x.calls(t)
-	for _, o := range []mafalda.Lifetime{x.far, x.own, x.p, x.in, x.out, x.server} {
+	for _, o := range []mafalda.Lifetime{x.far, x.own, x.p, x.dataFar, x.dataOwn, x.dp, x.in, x.out, x.server} {
 		require.NoError(t, o.Close())
 	}
 	for _, c := range calls {
@@ -112,6 +136,7 @@ func testClosedErrWorkerClosed(t *testing.T, s *suite) {
 	require.NoError(t, d.worker.Close())
 	b := marshal(t, opusSource(1).packet([]byte("x")))
 	requireError(t, p.Send(b), mafalda.ErrWorkerClosed)
+	requireError(t, x.dp.Send(mafalda.TextMessage("x")), mafalda.ErrWorkerClosed)
 	requireError(t, e.transport.(mafalda.DirectTransport).SendRTCP(b), mafalda.ErrWorkerClosed)
 }
 
@@ -150,6 +175,12 @@ func testClosedContext(t *testing.T, s *suite) {
 	require.Len(t, x.out.Consumers(), 1)
 	require.False(t, x.p.Paused())
 	require.False(t, x.far.Paused())
+	require.Len(t, x.in.DataProducers(), 1)
+	require.Len(t, x.in.DataConsumers(), 1)
+	require.Len(t, x.out.DataConsumers(), 1)
+	require.False(t, x.dp.Paused())
+	require.False(t, x.dataFar.Paused())
+	require.Empty(t, x.dataFar.Subchannels())
 	require.Empty(t, x.out.(mafalda.PlainTransport).Tuple().RemoteIP)
 	require.Empty(t, x.j.read())
 }

@@ -61,6 +61,7 @@ type Peer struct {
 	wg     sync.WaitGroup
 
 	rtp, rtcp chan []byte
+	app       chan []byte // application data of DTLS
 
 	mu       sync.Mutex
 	tx, rx   *srtp.Context // guarded by mu
@@ -93,7 +94,7 @@ func New(cfg Config) (*Peer, error) {
 	p := &Peer{
 		cfg: cfg, cert: *cfg.Certificate,
 		rtp: make(chan []byte, cfg.Queue), rtcp: make(chan []byte, cfg.Queue),
-		dtlsDone: make(chan struct{}),
+		app: make(chan []byte, cfg.Queue), dtlsDone: make(chan struct{}),
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p, nil
@@ -234,14 +235,20 @@ func (p *Peer) Handshake(ctx context.Context) error {
 	return nil
 }
 
-// readDTLS notices the peer's close_notify.
+// readDTLS takes application data, and notices the other side's close_notify.
 func (p *Peer) readDTLS() {
 	defer p.wg.Done()
 	defer close(p.dtlsDone)
 	b := make([]byte, 1<<16)
 	for {
-		if _, err := p.dtls.Read(b); err != nil {
+		n, err := p.dtls.Read(b)
+		if err != nil {
 			return
+		}
+		select {
+		case p.app <- append([]byte(nil), b[:n]...):
+		default:
+			p.lost.Add(1)
 		}
 	}
 }
