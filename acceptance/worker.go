@@ -292,8 +292,9 @@ func testWorkerDied(t *testing.T, s *suite) {
 	require.NoError(t, s.Inject(w, errors.New("planted")))
 	done(t, w)
 	require.Equal(t, []string{
-		"p transportclose", "p close", "own transportclose", "own close", "in routerclose", "in close",
-		"far transportclose", "far close", "out routerclose", "out close",
+		"p transportclose", "p close", "own transportclose", "own close",
+		"data transportclose", "data close", "data own transportclose", "data own close", "in routerclose", "in close",
+		"far transportclose", "far close", "data far transportclose", "data far close", "out routerclose", "out close",
 		"router workerclose", "router close", "server workerclose", "server close", "died", "worker close",
 	}, x.j.read())
 	require.Error(t, receive(t, reason, "the cause of death"))
