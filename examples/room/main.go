@@ -240,6 +240,7 @@ type message struct {
 	ID     string            `json:"id,omitempty"`     // joined: who the page is
 	Tracks map[string]track  `json:"tracks,omitempty"` // offer: what is sent, by MID
 	Peers  []peerInfo        `json:"peers,omitempty"`  // peers
+	Chats  map[uint16]string `json:"chats,omitempty"`  // peers: who writes on which stream to the page
 	Error  string            `json:"error,omitempty"`  // error
 
 	// Of a program, in place of SDP.
@@ -287,10 +288,11 @@ type peer struct {
 
 	// Those of a page; nil in a program.
 	in, outgoing mafalda.WebRTCTransport
-	publish      *sdpbridge.Session // over in: the page offers
-	receive      *sdpbridge.Session // over outgoing: we offer
-	labels       map[string]string  // of what it publishes, by MID
-	offering     bool               // an offer of ours is on its way
+	publish      *sdpbridge.Session   // over in: the page offers
+	receive      *sdpbridge.Session   // over outgoing: we offer
+	labels       map[string]string    // of what it publishes, by MID
+	offering     bool                 // an offer of ours is on its way
+	chat         mafalda.DataProducer // what it writes
 }
 
 // serve is the life of a page's WebSocket.
@@ -369,7 +371,10 @@ func (r *room) welcome(ctx context.Context, ports mafalda.WebRTCServer, p *peer,
 		return err
 	}
 	for _, t := range []*mafalda.WebRTCTransport{&p.in, &p.outgoing} {
-		if *t, err = r.router.CreateWebRTCTransport(ctx, mafalda.WebRTCTransportOptions{WebRTCServer: ports, PreferUDP: true}); err != nil {
+		if *t, err = r.router.CreateWebRTCTransport(ctx, mafalda.WebRTCTransportOptions{
+			WebRTCServer: ports, PreferUDP: true,
+			SCTPOptions: mafalda.SCTPOptions{EnableSCTP: true, MaxReceiveMessageSize: maxChat},
+		}); err != nil {
 			return err
 		}
 		p.transports = append(p.transports, *t)
@@ -392,14 +397,39 @@ func (r *room) welcome(ctx context.Context, ports mafalda.WebRTCServer, p *peer,
 	if err != nil {
 		return err
 	}
+	p.chat, err = p.in.ProduceData(ctx, mafalda.DataProducerOptions{
+		Label: "chat", SCTPStreamParameters: &mafalda.SCTPStreamParameters{StreamID: chatStream},
+	})
+	if err != nil {
+		return err
+	}
 	p.send(message{Type: "joined", ID: p.id})
 	for _, q := range r.peers {
-		if q != p {
-			r.connect(ctx, q, q.producers(), p)
+		if q == p || q.id == "" {
+			continue
+		}
+		r.connect(ctx, q, q.producers(), p)
+		if err := errors.Join(r.connectChat(ctx, p, q), r.connectChat(ctx, q, p)); err != nil {
+			return err
 		}
 	}
+	r.negotiate(ctx, p)
 	r.announce()
 	return nil
+}
+
+const (
+	chatStream = 0    // on which a page writes
+	maxChat    = 4000 // bytes of a message
+)
+
+// connectChat lets a page read what another writes, on a stream of its own.
+func (r *room) connectChat(ctx context.Context, from, to *peer) error {
+	if from.chat == nil || to.chat == nil { // a program
+		return nil
+	}
+	_, err := to.outgoing.ConsumeData(ctx, mafalda.DataConsumerOptions{DataProducerID: from.chat.ID(), AppData: track{Peer: from.id}})
+	return err
 }
 
 // welcomeProgram tells p where to send sound and a picture, and the others
@@ -592,6 +622,18 @@ func (r *room) negotiate(ctx context.Context, p *peer) {
 	p.send(message{Type: "offer", SDP: offer, Tracks: tracks})
 }
 
+// chats tells by stream whose messages p gets.
+func (p *peer) chats() map[uint16]string {
+	chats := make(map[uint16]string)
+	if p.outgoing != nil {
+		for _, c := range p.outgoing.DataConsumers() {
+			from, _ := mafalda.AppDataAs[track](c)
+			chats[c.SCTPStreamParameters().StreamID] = from.Peer
+		}
+	}
+	return chats
+}
+
 // announce tells everybody who is there.
 func (r *room) announce() {
 	peers := []peerInfo{}
@@ -608,7 +650,7 @@ func (r *room) announce() {
 	}
 	for _, p := range r.peers {
 		if p.id != "" {
-			p.send(message{Type: "peers", Peers: peers})
+			p.send(message{Type: "peers", Peers: peers, Chats: p.chats()})
 		}
 	}
 }
