@@ -44,6 +44,7 @@ var layers = map[string]int{
 	"internal/keyframe":    2,
 	"internal/score":       2,
 	"internal/stream":      2,
+	"internal/layers":      2,
 	"internal/twcc":        2,
 	"internal/layerfilter": 2,
 	"internal/probe":       2,
