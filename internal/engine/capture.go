@@ -48,21 +48,40 @@ func (t *transport) leaveCaptureSource(s *captureSource) {
 	}
 }
 
-// senderReport ties the timestamps of the stream to the clock of its sender. It
-// returns whether capture times are known from now on that were not before.
-func (s *producerStream) senderReport(sr rtcp.SenderReport) (learnt bool) {
-	source, timestamp := s.p.clock, sr.RTPTimestamp
-	_, before := s.captured(timestamp)
+// senderReport ties the timestamps of the stream to the clock of its sender and
+// tells Consumers of it. As in mediasoup these see the clock as it was before.
+func (s *producerStream) senderReport(sr rtcp.SenderReport) {
+	source := s.p.clock
+	learnt := s.reference.Report(&source.Source, sr.NTP, sr.RTPTimestamp)
+	for _, c := range s.p.consumers {
+		if c.layers != nil {
+			c.layers.reported(learnt)
+		}
+	}
 	source.Add(s.p.m.now, sr.NTP, s.recv.RTT())
-	s.reference.Report(&source.Source, sr.NTP, timestamp)
-	_, after := s.captured(timestamp)
-	return after && !before
 }
 
 // captured returns when, on the Worker's clock, the sender captured what has the
 // timestamp; ok is false while that is not known.
 func (s *producerStream) captured(timestamp uint32) (at time.Duration, ok bool) {
 	return s.reference.Local(&s.p.clock.Source, timestamp, s.recv.Params().ClockRate)
+}
+
+// captureMapping returns a timestamp of the stream and when, on the Worker's clock,
+// the sender captured what has it. The stream may be nil.
+func (s *producerStream) captureMapping() (timestamp uint32, at time.Duration, ok bool) {
+	if s == nil {
+		return 0, 0, false
+	}
+	timestamp, _, _ = s.recv.MaxTimestamp()
+	at, ok = s.captured(timestamp)
+	return timestamp, at, ok
+}
+
+// captureKnown reports whether captureMapping knows something.
+func (s *producerStream) captureKnown() bool {
+	_, _, ok := s.captureMapping()
+	return ok
 }
 
 // noteCapture reads the abs-capture-time of a packet and attaches to it what is

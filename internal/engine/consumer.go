@@ -23,6 +23,8 @@ type consumer struct {
 	trace    traceSet
 	main     outbound    // the only stream, but for pipes
 	outs     []*outbound // all of them, main first
+	layers   *layered    // of simulcast and SVC, else nil
+	served   bool        // has got its share of the bandwidth
 
 	id               string
 	kind             Kind
@@ -44,6 +46,9 @@ type ConsumeOptions struct {
 	ConsumableEncodings []Encoding
 	Paused              bool
 	IgnoreDTX           bool
+	// PreferredLayers are the layers to send at most, all of them if nil. A
+	// temporal layer of -1 is the highest.
+	PreferredLayers *Layers
 	// Pipe sends all streams as they are. RTPParameters have as many encodings
 	// as ConsumableEncodings then.
 	Pipe bool
@@ -54,11 +59,12 @@ type ConsumeResult struct {
 	Type                   ProducerType
 	Paused, ProducerPaused bool
 	Score                  ConsumerScore
+	// PreferredLayers are those that exist; nil where there are no layers.
+	PreferredLayers *Layers
 }
 
 // Consume makes a Consumer on a transport. Errors: ErrInvalidArgument,
-// ErrNotFound, ErrInvalidState when an id or SSRC is in use, and
-// [errors.ErrUnsupported] for several encodings without Pipe.
+// ErrNotFound, ErrInvalidState when an id or SSRC is in use.
 func (m *Machine) Consume(transportID string, o ConsumeOptions) (ConsumeResult, error) {
 	var none ConsumeResult
 	t := m.transports[transportID]
@@ -84,11 +90,11 @@ func (m *Machine) Consume(transportID string, o ConsumeOptions) (ConsumeResult, 
 	if err := t.ssrcsUnused(encodings); err != nil {
 		return none, err
 	}
-	media := params.codec(*encodings[0].CodecPayloadType)
+	kind := codec.KindOf(params.codec(*encodings[0].CodecPayloadType).MimeType)
 	c := &consumer{
 		m: m, t: t, producer: p, id: o.ID, kind: p.kind, typ: typ, params: params,
 		consumable: slices.Clone(o.ConsumableEncodings),
-		keyCodec:   codec.KindOf(media.MimeType).CanBeKeyFrame(),
+		keyCodec:   kind.CanBeKeyFrame(),
 		noDTX:      o.IgnoreDTX && typ != PipeType,
 		mid:        wireMID(params.MID),
 		priority:   1,
@@ -107,11 +113,18 @@ func (m *Machine) Consume(transportID string, o ConsumeOptions) (ConsumeResult, 
 		out.init(c, i)
 		c.outs = append(c.outs, out)
 	}
+	if typ == SimulcastType || typ == SVCType {
+		c.layers = newLayered(c, kind, o.PreferredLayers)
+	}
 	m.consumers[c.id] = c
 	t.consumers = append(t.consumers, c)
 	p.consumers = append(p.consumers, c)
 	c.update()
-	return ConsumeResult{Type: c.typ, Paused: c.paused, ProducerPaused: c.producerIsPaused, Score: c.score()}, nil
+	r := ConsumeResult{Type: c.typ, Paused: c.paused, ProducerPaused: c.producerIsPaused, Score: c.score()}
+	if c.layers != nil {
+		r.PreferredLayers = new(c.layers.chooser.Preferred)
+	}
+	return r, nil
 }
 
 // ssrcsUnused checks that no Consumer of the transport sends these.
@@ -152,6 +165,7 @@ func checkConsumer(p *RTPParameters, o *ConsumeOptions) (ProducerType, error) {
 			return 0, invalid("encoding without ssrc")
 		}
 	}
+	kind := codec.KindOf(p.codec(*p.Encodings[0].CodecPayloadType).MimeType)
 	switch {
 	case o.Pipe:
 		if len(p.Encodings) != len(consumable) {
@@ -159,7 +173,19 @@ func checkConsumer(p *RTPParameters, o *ConsumeOptions) (ProducerType, error) {
 		}
 		return PipeType, nil
 	case len(consumable) > 1:
-		return 0, unsupported("several encodings")
+		if n := p.Encodings[0].layers().spatial; n != len(consumable) {
+			return 0, invalid("%d spatial layers of %d encodings", n, len(consumable))
+		}
+		if kind != codec.VP8 && kind != codec.H264 {
+			return 0, invalid("simulcast of a codec that has none")
+		}
+		return SimulcastType, nil
+	case consumable[0].layers().several():
+		switch kind {
+		case codec.VP8, codec.VP9, codec.H264, codec.AV1:
+			return SVCType, nil
+		}
+		return 0, invalid("layers of a codec that has none")
 	}
 	return SimpleType, nil
 }
@@ -241,8 +267,18 @@ func (c *consumer) update() {
 			out.pause()
 		}
 	}
-	if active {
-		c.requestKeyFrame()
+	switch {
+	case c.layers == nil:
+		if active {
+			c.requestKeyFrame()
+		}
+	case active:
+		c.layers.begin()
+	default:
+		c.layers.end()
+	}
+	if !active && c.kind == Video && c.t.bandwidth != nil {
+		c.t.bandwidth.needNothing(c)
 	}
 }
 
@@ -297,9 +333,41 @@ func (m *Machine) RequestKeyFrame(id string) error {
 
 // requestKeyFrame asks for a key frame of each stream that is forwarded.
 func (c *consumer) requestKeyFrame() {
+	if c.layers != nil {
+		c.layers.requestKeyFrame()
+		return
+	}
 	for _, s := range c.producer.streams {
 		s.requestKeyFrame()
 	}
+}
+
+// SetPreferredLayers sets the layers that a Consumer is to send at most and
+// returns those that exist; nil if the Consumer has no layers to choose from.
+func (m *Machine) SetPreferredLayers(id string, l Layers) (*Layers, error) {
+	c, err := m.consumer(id)
+	if err != nil || c.layers == nil {
+		return nil, err
+	}
+	return new(c.layers.prefer(l)), nil
+}
+
+// SetPriority sets the weight of a Consumer when bandwidth is distributed, 1 to
+// 255. Errors: ErrInvalidArgument for 0, ErrNotFound.
+func (m *Machine) SetPriority(id string, priority uint8) error {
+	c, err := m.consumer(id)
+	if err != nil {
+		return err
+	}
+	if priority == 0 {
+		return invalid("priority 0")
+	}
+	changed := c.priority != priority
+	c.priority = priority
+	if changed && c.t.bandwidth != nil && c.bitratePriority() != 0 {
+		c.t.bandwidth.needChange(c)
+	}
+	return nil
 }
 
 // TraceConsumer replaces the set of trace events that a Consumer emits.

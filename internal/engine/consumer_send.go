@@ -83,24 +83,32 @@ func (c *consumer) forward(pk *packet) {
 	if !c.active {
 		return
 	}
-	if c.typ != PipeType {
+	switch c.typ {
+	case SimpleType:
 		c.main.forward(pk)
-		return
-	}
-	for _, out := range c.outs {
-		if out.encoding == pk.stream.index {
-			out.forward(pk)
-			return
+	case SimulcastType:
+		c.layers.simulcast(pk)
+	case SVCType:
+		c.layers.svc(pk)
+	case PipeType:
+		for _, out := range c.outs {
+			if out.encoding == pk.stream.index {
+				out.forward(pk)
+				return
+			}
 		}
 	}
 }
+
+// sends reports whether packets of a payload type are sent.
+func (c *consumer) sends(pt uint8) bool { return c.pts[pt>>6&1]&(1<<(pt&63)) != 0 }
 
 // forward sends a packet of the stream as it is, from a key frame on
 // (media-plane §7.5).
 func (o *outbound) forward(pk *packet) {
 	c := o.c
 	seq := pk.pkt.SequenceNumber()
-	if pt := pk.out.pt; c.pts[pt>>6&1]&(1<<(pt&63)) == 0 {
+	if !c.sends(pk.out.pt) {
 		o.seq.Drop(seq)
 		return
 	}
@@ -121,9 +129,9 @@ func (o *outbound) forward(pk *packet) {
 	if !ok {
 		return
 	}
-	o.emit(pk, out)
+	o.emit(pk, rtx.Item{Timestamp: pk.pkt.Timestamp(), Marker: pk.pkt.Marker()}, out)
 	if first && len(o.waiting) > 0 {
-		o.forwardWaiting(seq)
+		o.forwardWaiting(pk)
 	}
 }
 
@@ -142,13 +150,13 @@ func (o *outbound) wait(pk *packet) {
 	o.waiting = slices.Insert(o.waiting, i, pk)
 }
 
-// forwardWaiting sends what waited and comes after the key frame's start.
+// forwardWaiting sends what waited and comes after the start of a key frame.
 // Unlike mediasoup it also does around the wrap of sequence numbers.
-func (o *outbound) forwardWaiting(key uint16) {
+func (o *outbound) forwardWaiting(key *packet) {
 	waiting := o.waiting
 	o.waiting = nil
 	for _, pk := range waiting {
-		if seqnum.Newer16(pk.pkt.SequenceNumber(), key) {
+		if pk.stream == key.stream && seqnum.Newer16(pk.pkt.SequenceNumber(), key.pkt.SequenceNumber()) {
 			o.c.forward(pk)
 		}
 		o.c.m.releasePacket(pk)
@@ -162,27 +170,28 @@ func (o *outbound) dropWaiting() {
 	o.waiting = nil
 }
 
-// emit sends one packet with its new sequence number.
-func (o *outbound) emit(pk *packet, seq uint16) {
+// emit sends one packet with its new sequence number and what i changes in it.
+// It reports whether the packet was sent.
+func (o *outbound) emit(pk *packet, i rtx.Item, seq uint16) bool {
 	c, p := o.c, &pk.out
-	h := rtp.Header{
-		Marker: pk.pkt.Marker(), PayloadType: p.pt, SequenceNumber: seq,
-		Timestamp: pk.pkt.Timestamp(), SSRC: o.ssrc,
-	}
+	i.Stream, i.Ingress = uint8(pk.stream.index), pk.pkt.SequenceNumber()
+	h := rtp.Header{Marker: i.Marker, PayloadType: p.pt, SequenceNumber: seq, Timestamp: i.Timestamp, SSRC: o.ssrc}
 	size := p.size()
 	if !o.send.Accept(c.m.now, &stream.Outgoing{
-		Seq: seq, Size: size, PayloadSize: p.payload(), Captured: pk.captured, HasCaptured: pk.hasCaptured,
-		Item: rtx.Item{
-			Stream: uint8(pk.stream.index), Ingress: pk.pkt.SequenceNumber(), Timestamp: h.Timestamp, Marker: h.Marker,
-		},
+		Seq: seq, Size: size, PayloadSize: p.payload(), Item: i,
+		Captured: pk.captured, HasCaptured: pk.hasCaptured,
 	}) {
-		return
+		return false
 	}
 	o.resends = min(o.resends+resendPerPacket, maxResends)
 	t := c.t
 	b := t.reserve(size)
 	n := p.header(b, h, c.mid)
-	n += copy(b[n:], p.body)
+	body := b[n : n+copy(b[n:], p.body)]
+	n += len(body)
+	if i.HasPicture {
+		pk.info.RewriteVP8(body, i.PictureID, i.TL0PICIDX)
+	}
 	if name, on := c.trace.packets(pk.info.KeyFrame); on {
 		c.m.trace(c.id, TraceEvent{
 			Type: name, Direction: "out", Packet: dumpPacket(rtp.Packet(b[:n]), &ourIDs, &pk.info),
@@ -190,6 +199,7 @@ func (o *outbound) emit(pk *packet, seq uint16) {
 	}
 	t.sentRTP.Update(c.m.now, n)
 	c.commit(b, n)
+	return true
 }
 
 func (c *consumer) commit(b []byte, n int) {
@@ -239,7 +249,13 @@ func (o *outbound) resend(seq uint16, i rtx.Item) bool {
 		binary.BigEndian.PutUint16(b[n:], seq)
 		n += 2
 	}
-	n += copy(b[n:], body)
+	body = b[n : n+copy(b[n:], body)]
+	n += len(body)
+	if i.HasPicture {
+		var info codec.Info
+		codec.Parse(s.codec, body, nil, &info)
+		info.RewriteVP8(body, i.PictureID, i.TL0PICIDX)
+	}
 	if c.trace.rtp || c.trace.keyFrame {
 		c.traceResent(s, pkt, rtp.Packet(b[:n]), rtxOut)
 	}
@@ -287,8 +303,14 @@ func (o *outbound) receiveKeyFrameRequest(fir bool) {
 	if on {
 		c.m.trace(c.id, TraceEvent{Type: name, Direction: "in", SSRC: o.ssrc})
 	}
-	if c.active {
+	switch {
+	case !c.active:
+	case c.layers == nil:
 		c.requestKeyFrame()
+	default: // the peer misses what it is sent, and that only
+		if s := c.layers.current(); s != nil {
+			s.requestKeyFrame()
+		}
 	}
 }
 
@@ -335,10 +357,18 @@ func (c *consumer) score() ConsumerScore {
 		return s
 	}
 	s.Score, s.ProducerScore = c.main.send.Score(), 0
-	if ps := c.producer.mainStream(); ps != nil {
+	if ps := c.source(); ps != nil {
 		s.ProducerScore = ps.recv.Score()
 	}
 	return s
+}
+
+// source is the stream of the Producer that is sent, nil if there is none.
+func (c *consumer) source() *producerStream {
+	if c.layers != nil {
+		return c.layers.current()
+	}
+	return c.producer.mainStream()
 }
 
 // notifyScore tells of the scores; those of a pipe are constant, or of somebody

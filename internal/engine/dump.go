@@ -44,7 +44,7 @@ func (m *Machine) ConsumerStats(id string) (ConsumerStats, error) {
 	for _, o := range c.outs {
 		s.Sent = append(s.Sent, o.send.Stats(m.now))
 	}
-	if ps := c.producer.mainStream(); ps != nil && c.typ != PipeType {
+	if ps := c.source(); ps != nil && c.typ != PipeType {
 		s.Received = new(ps.recv.Stats(m.now))
 	}
 	return s, nil
@@ -98,7 +98,12 @@ type ConsumerDump struct {
 	ProducerPaused        bool
 	Priority              uint8
 	Streams               []StreamDump // one, but for pipes
+	Layers                *LayersDump  // of simulcast and SVC
 }
+
+// LayersDump are the layers that a Consumer should send at most, those it is to
+// send and those it sends.
+type LayersDump struct{ Preferred, Target, Current Layers }
 
 // DumpConsumer describes the Consumer with that id.
 func (m *Machine) DumpConsumer(id string) (ConsumerDump, error) {
@@ -110,6 +115,9 @@ func (m *Machine) DumpConsumer(id string) (ConsumerDump, error) {
 		ID: c.id, ProducerID: c.producer.id, Kind: c.kind, Type: c.typ, RTPParameters: c.params.clone(),
 		ConsumableEncodings: c.consumable, TraceEventTypes: c.trace.names(),
 		Paused: c.paused, ProducerPaused: c.producerIsPaused, Priority: c.priority,
+	}
+	if l := c.layers; l != nil {
+		d.Layers = &LayersDump{l.chooser.Preferred, l.chooser.Target, l.chooser.Current}
 	}
 	for _, o := range c.outs {
 		d.Streams = append(d.Streams, StreamDump{*o.send.Params(), o.send.Score()})

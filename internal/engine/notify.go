@@ -71,6 +71,8 @@ type (
 	AudioVolumes struct{ Volumes []Volume }
 	// AudioSilence: nobody is loud any more.
 	AudioSilence struct{}
+	// ConsumerLayersChange has the layers that a Consumer sends, nil for none.
+	ConsumerLayersChange struct{ Layers *Layers }
 	// Trace is one trace event of a Transport, Producer or Consumer.
 	Trace struct{ Event TraceEvent }
 )

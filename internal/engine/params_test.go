@@ -2,7 +2,6 @@ package engine
 
 import (
 	"encoding/binary"
-	"errors"
 	"math"
 	"net/netip"
 	"testing"
@@ -200,7 +199,21 @@ func TestConsumeErrors(t *testing.T) {
 		{"the longest MID", func(o *options) { o.RTPParameters.MID = "12345678" }, nil},
 		{"several encodings", func(o *options) {
 			o.ConsumableEncodings = append(o.ConsumableEncodings, Encoding{SSRC: 9})
-		}, errors.ErrUnsupported},
+			o.RTPParameters.Encodings[0].ScalabilityMode = "L2T1"
+		}, nil},
+		{"several encodings without layers", func(o *options) {
+			o.ConsumableEncodings = append(o.ConsumableEncodings, Encoding{SSRC: 9})
+		}, ErrInvalidArgument},
+		{"several encodings of VP9", func(o *options) {
+			o.ConsumableEncodings = append(o.ConsumableEncodings, Encoding{SSRC: 9})
+			o.RTPParameters.Encodings[0].ScalabilityMode = "L2T1"
+			o.RTPParameters.Codecs[0].MimeType = "video/VP9"
+		}, ErrInvalidArgument},
+		{"layers", func(o *options) { o.ConsumableEncodings[0].ScalabilityMode = "L1T3" }, nil},
+		{"layers of Opus", func(o *options) {
+			o.RTPParameters = opusParams(4000)
+			o.ConsumableEncodings[0].ScalabilityMode = "L1T3"
+		}, ErrInvalidArgument},
 		{"too many encodings", func(o *options) {
 			o.ConsumableEncodings = make([]Encoding, 17)
 		}, ErrInvalidArgument},

@@ -10,6 +10,7 @@ import (
 	"github.com/mafalda-sfu/mafalda/internal/rtcp"
 	"github.com/mafalda-sfu/mafalda/internal/rtp"
 	"github.com/mafalda-sfu/mafalda/internal/rtx"
+	"github.com/mafalda-sfu/mafalda/internal/score"
 	"github.com/mafalda-sfu/mafalda/internal/stream"
 	"github.com/mafalda-sfu/mafalda/internal/timer"
 )
@@ -29,6 +30,7 @@ type producerStream struct {
 	recv      *stream.Recv
 	timer     timer.Timer
 	store     *rtx.Store // what Consumers may ask for again; nil before one might
+	prior     uint8      // score at the last look
 }
 
 // maxStreams bounds the streams of a Producer, whose packets Consumers refer
@@ -176,10 +178,11 @@ func (s *producerStream) wentBack() {
 	}
 	for _, c := range s.p.consumers {
 		for _, o := range c.outs {
-			if c.typ != PipeType || o.encoding == s.index {
-				o.sync = true
-				o.send.Forget()
+			if c.typ == PipeType && o.encoding != s.index || c.layers != nil && c.source() != s {
+				continue
 			}
+			o.sync = true
+			o.send.Forget()
 		}
 	}
 }
@@ -269,6 +272,7 @@ func (p *producer) newStream(index int, ssrc uint32) *producerStream {
 	s := &producerStream{
 		p: p, ssrc: ssrc, pt: sp.PayloadType, index: index,
 		codec: codec.KindOf(sp.MimeType),
+		prior: score.Max,
 		recv:  stream.NewRecv(p.m.now, sp, p.typ == SimulcastType),
 	}
 	s.timer.Init(func(now time.Duration) {
@@ -283,12 +287,15 @@ func (p *producer) newStream(index int, ssrc uint32) *producerStream {
 
 // appeared tells of a new stream, and asks it for a key frame.
 func (p *producer) appeared(s *producerStream, key bool) {
+	if p.kind == Video && !p.paused && !key {
+		p.forceKeyFrame(s.ssrc)
+	}
 	p.notifyScore()
 	for _, c := range p.consumers {
 		c.notifyScore()
-	}
-	if p.kind == Video && !p.paused && !key {
-		p.forceKeyFrame(s.ssrc)
+		if c.layers != nil {
+			c.layers.streamAppeared()
+		}
 	}
 }
 
@@ -309,9 +316,21 @@ func (s *producerStream) after() {
 		p.armKeyFrames()
 	}
 	if s.recv.ScoreChanged() {
+		score, before := s.recv.Score(), s.prior
+		s.prior = score
 		p.notifyScore()
 		for _, c := range p.consumers {
 			c.notifyScore()
+			if c.layers != nil {
+				c.layers.scoreChanged(score, before)
+			}
+		}
+	}
+	if s.recv.LayersChanged() {
+		for _, c := range p.consumers {
+			if c.layers != nil {
+				c.layers.layersChanged()
+			}
 		}
 	}
 	if at, ok := s.recv.Deadline(); ok {

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"maps"
 	"math"
 	"strconv"
@@ -23,9 +24,11 @@ type scenario struct {
 	script     func(*session) // more appointments
 	acts       map[string]func(*session)
 	afterInput func(*session, int)
-	report     func(*session) rtcp.SenderReport // nil: of what was sent
-	check      func(*session)                   // at the end
-	until      map[string]int                   // rows of a section that are compared: what follows differs on purpose
+	report     func(*session, string) rtcp.SenderReport // nil: of what was sent
+	later      map[int]float64                          // by how many ms inputs came later than was noted
+	preferred  *Layers                                  // of the Consumer
+	check      func(*session)                           // at the end
+	until      map[string]int                           // rows of a section that are compared: what follows differs on purpose
 
 	// What needs send-side bandwidth estimation, which the engine has not.
 	ignoreWide bool     // the value of the wide sequence number
@@ -109,6 +112,9 @@ func (s *session) produce(e *endpoint) {
 		mapping.Codecs = append(mapping.Codecs, CodecMapping{c.PayloadType, recordedMapping[c.PayloadType]})
 	}
 	for i, x := range params.Encodings {
+		if o.encodings != nil && x.RTXSSRC != 0 {
+			s.labels[x.SSRC], s.labels[x.RTXSSRC] = fmt.Sprintf("in%d", x.SSRC), fmt.Sprintf("inrtx%d", x.RTXSSRC)
+		}
 		mapping.Encodings = append(mapping.Encodings, EncodingMapping{
 			SSRC: x.SSRC, RID: x.RID, MappedSSRC: recordedMapped + uint32(i),
 		})
@@ -127,8 +133,12 @@ func (s *session) consume(name string, e *endpoint) {
 	s.consumers++
 	ssrc := 70_000_000 + uint32(10*s.consumers)
 	params := RTPParameters{MID: "0", CNAME: recordedCNAME, Encodings: []Encoding{{SSRC: ssrc}}}
+	encoding := was["enc"].([]any)[0].(object)
+	if mode, ok := encoding["scalabilityMode"].(string); ok {
+		params.Encodings[0].ScalabilityMode = mode
+	}
 	s.labels[ssrc] = name
-	if was["enc"].([]any)[0].(object)["rtx"] == true {
+	if encoding["rtx"] == true {
 		params.Encodings[0].RTXSSRC = ssrc + 1
 		s.labels[ssrc+1], s.mediaOf[ssrc+1] = name+"rtx", ssrc
 	}
@@ -157,13 +167,23 @@ func (s *session) consume(name string, e *endpoint) {
 		})
 	}
 	s.names[name] = name
+	consumable := []Encoding{{SSRC: recordedMapped}}
+	if s.o.encodings != nil {
+		consumable = nil
+		for i, x := range s.o.encodings {
+			consumable = append(consumable, Encoding{SSRC: recordedMapped + uint32(i), ScalabilityMode: x.ScalabilityMode})
+		}
+	}
 	r, err := s.m.Consume(e.name, ConsumeOptions{
 		ID: name, ProducerID: "P1", RTPParameters: params, Paused: was["paused"] == true, IgnoreDTX: s.o.ignoreDTX,
-		ConsumableEncodings: []Encoding{{SSRC: recordedMapped}},
+		ConsumableEncodings: consumable, PreferredLayers: s.o.preferred,
 	})
 	s.require(err)
 	is := maps.Clone(was)
-	is["paused"], is["score"] = r.Paused, renderScore(r.Score)
+	is["paused"], is["score"], is["type"] = r.Paused, renderScore(r.Score), r.Type.String()
+	if _, ok := was["preferredLayers"]; ok {
+		is["preferredLayers"] = renderLayers(r.PreferredLayers)
+	}
 	s.event(name+".consumed", is)
 }
 
@@ -202,9 +222,12 @@ func (s *session) control(note string) []byte {
 	case "SR":
 		r := rtcp.SenderReport{RTPTimestamp: s.ts, PacketCount: uint32(s.ins), OctetCount: uint32(60 * s.ins)}
 		if s.o.report != nil {
-			r = s.o.report(s)
+			r = s.o.report(s, rest)
+			rest = rest[strings.LastIndexByte(rest, ' ')+1:]
 		}
-		r.SSRC, r.NTP = recordedSSRC, s.m.ntp()
+		if r.SSRC == 0 {
+			r.SSRC, r.NTP = recordedSSRC, s.m.ntp()
+		}
 		s.reportNames[rtcp.CompactNTP(r.NTP)] = rest
 		return rtcp.AppendSenderReport(nil, r)
 	case "PLI":
@@ -229,6 +252,9 @@ func (s *session) control(note string) []byte {
 		case rest == "": // five at a time: 2nd, 4th, … 10th last
 			s.reps++
 			return nack(s.sent[len(s.sent)-2-2*((s.reps-1)%5)], 0)
+		case strings.HasSuffix(rest, "th last"):
+			n, _ := strconv.Atoi(strings.TrimSuffix(rest, "th last"))
+			return nack(s.sent[len(s.sent)-n], 0)
 		case rest == "of a never sent seq":
 			return nack(s.seqs[180]+500, 0)
 		}

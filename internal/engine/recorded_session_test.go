@@ -259,6 +259,8 @@ func (s *session) noted(n Notification) {
 		s.event(name+".score", list)
 	case ConsumerScoreChange:
 		s.event(name+".score", renderScore(b.Score))
+	case ConsumerLayersChange:
+		s.event(name+".layerschange", renderLayers(b.Layers))
 	case VideoOrientationChange:
 		s.event(name+".videoorientationchange", object{
 			"camera": b.Camera, "flip": b.Flip, "rotation": num(b.Rotation),
@@ -278,6 +280,13 @@ func (s *session) noted(n Notification) {
 		}
 		s.t.Errorf("notification %T of %s", b, n.Target)
 	}
+}
+
+func renderLayers(l *Layers) any {
+	if l == nil {
+		return nil
+	}
+	return object{"spatialLayer": num(l.Spatial), "temporalLayer": num(l.Temporal)}
 }
 
 func renderScore(c ConsumerScore) any {
@@ -320,7 +329,7 @@ func (s *session) renderTrace(e *TraceEvent) any {
 	return object{"type": e.Type, "direction": e.Direction, "info": info}
 }
 
-func renderStats(s *session, st *stream.Stats, typ string) any {
+func renderStats(s *session, st *stream.Stats, typ string) object {
 	kind := "audio"
 	if st.Video {
 		kind = "video"
@@ -337,6 +346,16 @@ func renderStats(s *session, st *stream.Stats, typ string) any {
 	}
 }
 
+func renderReceived(s *session, st *stream.RecvStats) any {
+	o := renderStats(s, &st.Stats, "inbound-rtp")
+	layers := object{}
+	for _, l := range st.Layers {
+		layers[fmt.Sprintf("%d.%d", l.Spatial, l.Temporal)] = num(l.Bitrate)
+	}
+	o["bitrateByLayer"] = layers
+	return o
+}
+
 // readStats notes the statistics that the recording has under a name.
 func (s *session) readStats(name string) {
 	list := []any{}
@@ -345,7 +364,7 @@ func (s *session) readStats(name string) {
 		st, err := s.m.ProducerStats("P1")
 		s.require(err)
 		for i := range st.Streams {
-			list = append(list, renderStats(s, &st.Streams[i].Stats, "inbound-rtp"))
+			list = append(list, renderReceived(s, &st.Streams[i]))
 		}
 	case "consumer", "CD":
 		id := "C1"
@@ -356,7 +375,7 @@ func (s *session) readStats(name string) {
 		s.require(err)
 		list = append(list, renderStats(s, &st.Sent[0].Stats, "outbound-rtp"))
 		if st.Received != nil {
-			list = append(list, renderStats(s, &st.Received.Stats, "inbound-rtp"))
+			list = append(list, renderReceived(s, st.Received))
 		}
 	case "srcTransport":
 		st, err := s.m.TransportStats("src")
@@ -388,12 +407,16 @@ func (s *session) feed() {
 			from, note := row[2].(string), row[3].(string)
 			s.at(first(row[1]), func() { // it is about what was received by then
 				if b := s.control(note); b != nil {
-					s.after(latency, func() { s.send(s.endpoints[from], b) })
+					late := latency
+					if i := strings.Index(note, "SR L"); i == 0 { // no two of them come at one time
+						late += 0.1 * float64(note[4]-'0')
+					}
+					s.after(late, func() { s.send(s.endpoints[from], b) })
 				}
 			})
 			continue
 		}
-		s.at(first(row[1])+latency, func() {
+		s.at(first(row[1])+latency+s.o.later[int(row[0].(float64))], func() {
 			b := packetOf(row)
 			if pkt, ok := rtp.Parse(b); ok && s.o.captureID != 0 {
 				s.captures[int(row[0].(float64))] = hex.EncodeToString(pkt.Extension(s.o.captureID))
@@ -410,6 +433,12 @@ func (s *session) feed() {
 		s.at(first(item.T), func() {
 			text := item.V.(string)
 			f := s.o.acts[text]
+			if f == nil {
+				f = layeredActs[text]
+			}
+			if strings.HasPrefix(text, "setPreferredLayers") {
+				f = func(s *session) { s.prefer(text) }
+			}
 			if f == nil {
 				s.t.Fatalf("act %q", text)
 			}

@@ -15,8 +15,6 @@ import (
 // The recordings show what mediasoup's worker 3.27.1 did; the engine has to do
 // the same. Left out are those that need what the engine does not have:
 //
-//   - 06-rid-streams, 07-*: several encodings.
-//   - 08-av1-L2T2, 08-vp9-L*, 08-vp9-layer-stop: layers.
 //   - 12-*: pipes between Workers.
 //   - 14-remb*: the receiver's bandwidth estimation.
 //   - Of 01-vp8-forward-bwe-ext and 14-twcc*: what the send-side bandwidth
@@ -26,7 +24,7 @@ import (
 // Not compared are the jitter of what arrives (the recorder's clock had some,
 // virtual time has none) and what depends on when a periodic report was due,
 // which is random.
-var scenarios = []*scenario{
+var scenarios = slices.Concat([]*scenario{
 	{name: "01-opus-forward", codec: "opus", captureID: 12, producerSpec: producerSpec{
 		mid: "AUDIO", ext: map[string]uint8{"mid": 7, "ast": 3, "lvl": 9, "act": 12, "pd": 14, "twcc": 2},
 	}},
@@ -212,7 +210,7 @@ var scenarios = []*scenario{
 			s.require(s.m.TraceProducer("P1", []string{"rtp", "keyframe", "nack", "pli", "fir", "sr"}))
 			s.require(s.m.TraceConsumer("C1", []string{"rtp", "keyframe", "nack", "pli", "fir"}))
 		},
-		report: func(*session) rtcp.SenderReport {
+		report: func(*session, string) rtcp.SenderReport {
 			return rtcp.SenderReport{RTPTimestamp: 90000 + 22*3600, PacketCount: 20, OctetCount: 1200}
 		},
 	},
@@ -228,7 +226,7 @@ var scenarios = []*scenario{
 			"setMaxIncomingBitrate 0": func(s *session) { s.require(s.m.SetMaxIncomingBitrate("src", 0)) },
 		},
 	},
-}
+}, layeredScenarios)
 
 var (
 	nackedAudio   = producerSpec{feedback: []Feedback{{"nack", ""}}}

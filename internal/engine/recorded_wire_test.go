@@ -14,7 +14,7 @@ import (
 
 type object = map[string]any
 
-func num[T ~int | ~int16 | ~int32 | ~int64 | ~uint8 | ~uint16 | ~uint32 | ~uint64 | ~float64](v T) any {
+func num[T ~int | ~int8 | ~int16 | ~int32 | ~int64 | ~uint8 | ~uint16 | ~uint32 | ~uint64 | ~float64](v T) any {
 	return float64(v)
 }
 

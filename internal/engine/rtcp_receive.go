@@ -92,7 +92,6 @@ func (t *transport) receiveSenderReport(sr rtcp.SenderReport) {
 		switch sr.SSRC {
 		case s.ssrc:
 			s.recv.SenderReport(t.m.now, sr.NTP, sr.RTPTimestamp)
-			s.senderReport(sr)
 			if p.trace.sr {
 				t.m.trace(p.id, TraceEvent{Type: "sr", Direction: "in", SSRC: sr.SSRC, SR: &SenderReport{
 					SSRC: sr.SSRC, NTPSeconds: uint32(sr.NTP >> 32), NTPFraction: uint32(sr.NTP),
@@ -100,6 +99,7 @@ func (t *transport) receiveSenderReport(sr rtcp.SenderReport) {
 				}})
 			}
 			s.after()
+			s.senderReport(sr)
 			return
 		case s.rtx:
 			s.recv.RTXSenderReport(t.m.now, sr.NTP, sr.RTPTimestamp)

@@ -64,6 +64,8 @@ type transport struct {
 
 	reports  timer.Timer
 	feedback feedback
+	// bandwidth distributes what may be sent; nil: everybody takes what it wants.
+	bandwidth bandwidthUser
 
 	recv, sent       rate.Counter
 	recvRTP, sentRTP rate.Counter

@@ -159,7 +159,7 @@ func (r *Recv) Stats(now time.Duration) RecvStats {
 	if len(r.layers) > 1 {
 		for s := range r.p.SpatialLayers {
 			for t := range r.p.TemporalLayers {
-				v.Layers = append(v.Layers, LayerBitrate{s, t, r.LayerBitrate(now, s, t)})
+				v.Layers = append(v.Layers, LayerBitrate{s, t, r.BitrateUpTo(now, s, t)})
 			}
 		}
 	}

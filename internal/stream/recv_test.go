@@ -290,7 +290,7 @@ func TestLayers(t *testing.T) {
 	assert.Equal(t, uint32(2400), r.BitrateUpTo(now, 1, 0))
 	assert.Zero(t, r.BitrateUpTo(now, 1, 1), "that layer is silent")
 	assert.Zero(t, r.BitrateUpTo(now, 2, 0), "not declared")
-	assert.Equal(t, []LayerBitrate{{0, 0, 800}, {0, 1, 800}, {1, 0, 800}, {1, 1, 0}}, r.Stats(now).Layers)
+	assert.Equal(t, []LayerBitrate{{0, 0, 800}, {0, 1, 1600}, {1, 0, 2400}, {1, 1, 0}}, r.Stats(now).Layers)
 	send(now, 7, 7)
 	assert.Equal(t, uint32(800), r.LayerBitrate(now, 1, 1), "undeclared layers count for the last")
 

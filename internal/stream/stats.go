@@ -37,7 +37,8 @@ type RecvStats struct {
 	Layers []LayerBitrate
 }
 
-// A LayerBitrate is what one layer alone takes.
+// A LayerBitrate is what a layer takes, those below included; 0 while it is
+// silent.
 type LayerBitrate struct {
 	Spatial, Temporal uint8
 	Bitrate           uint32 // bit/s
