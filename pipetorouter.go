@@ -8,13 +8,14 @@ import (
 
 // PipeToRouterOptions are the options of [Router.PipeToRouter].
 type PipeToRouterOptions struct {
-	// ProducerID is the id of a Producer of this Router. Required.
-	ProducerID string
+	// ProducerID is the id of a Producer of this Router, DataProducerID that of
+	// a DataProducer. One of them is required.
+	ProducerID, DataProducerID string
 	// Router is the one that gets the media: another one, of any Worker, host or
 	// implementation. Required.
 	Router Router
-	// KeepID gives the new Producer the id of the old one, which two Routers of
-	// one Worker can't have. nil means true.
+	// KeepID gives the new Producer or DataProducer the id of the old one, which
+	// two Routers of one Worker can't have. nil means true.
 	KeepID *bool
 
 	// What follows is for the two PipeTransports, and ignored once they exist.
@@ -25,14 +26,20 @@ type PipeToRouterOptions struct {
 	ListenInfo *ListenInfo
 	// EnableRTX repairs losses between the PipeTransports.
 	EnableRTX bool
-	// EnableSRTP encrypts.
+	// EnableSRTP encrypts RTP and RTCP.
 	EnableSRTP bool
+	// EnableSCTP lets them carry data. nil means true. It stands for the field
+	// of that name in SCTPOptions.
+	EnableSCTP *bool
+	SCTPOptions
 }
 
 func (o *PipeToRouterOptions) validate(from, to Router) error {
 	switch {
-	case o.ProducerID == "":
-		return invalid("ProducerID is missing")
+	case o.ProducerID == "" && o.DataProducerID == "":
+		return invalid("ProducerID or DataProducerID is missing")
+	case o.ProducerID != "" && o.DataProducerID != "":
+		return invalid("both ProducerID and DataProducerID are given")
 	case from == nil || to == nil:
 		return invalid("Router is missing")
 	case from == to:
@@ -46,7 +53,8 @@ func (o *PipeToRouterOptions) keepID() bool { return o.KeepID == nil || *o.KeepI
 
 // transportOptions are those of both PipeTransports.
 func (o *PipeToRouterOptions) transportOptions() PipeTransportOptions {
-	t := PipeTransportOptions{EnableRTX: o.EnableRTX, EnableSRTP: o.EnableSRTP}
+	t := PipeTransportOptions{EnableRTX: o.EnableRTX, EnableSRTP: o.EnableSRTP, SCTPOptions: o.SCTPOptions}
+	t.EnableSCTP = o.EnableSCTP == nil || *o.EnableSCTP
 	if o.ListenInfo != nil {
 		t.ListenInfo = *o.ListenInfo
 	} else {
@@ -59,9 +67,14 @@ func (o *PipeToRouterOptions) transportOptions() PipeTransportOptions {
 type PipeToRouterResult struct {
 	// PipeConsumer takes the media from this Router, PipeProducer brings it to
 	// the other one. When one closes, so does the other, and what pauses the
-	// first pauses the second.
+	// first pauses the second. Both are nil for a DataProducer.
 	PipeConsumer Consumer
 	PipeProducer Producer
+	// PipeDataConsumer and PipeDataProducer are the same for a DataProducer, and
+	// else nil. While the first is paused no messages come to the second, which
+	// itself is not paused.
+	PipeDataConsumer DataConsumer
+	PipeDataProducer DataProducer
 }
 
 // PipeRouters is from.PipeToRouter with to as the Router of o, whatever
@@ -86,6 +99,9 @@ func pipeRouters(ctx context.Context, from, to Router, o *PipeToRouterOptions) (
 	var none PipeToRouterResult
 	if err := o.validate(from, to); err != nil {
 		return none, err
+	}
+	if o.DataProducerID != "" {
+		return pipeData(ctx, from, to, o)
 	}
 	p := producerOf(from, o.ProducerID)
 	if p == nil {
@@ -126,6 +142,65 @@ func pipeRouters(ctx context.Context, from, to Router, o *PipeToRouterOptions) (
 		return none, err
 	}
 	return PipeToRouterResult{PipeConsumer: c, PipeProducer: far}, nil
+}
+
+// pipeData is pipeRouters for a DataProducer.
+func pipeData(ctx context.Context, from, to Router, o *PipeToRouterOptions) (PipeToRouterResult, error) {
+	var none PipeToRouterResult
+	p := dataProducerOf(from, o.DataProducerID)
+	if p == nil {
+		if from.Closed() {
+			return none, ErrClosed
+		}
+		return none, unknownDataProducer(o.DataProducerID)
+	}
+	local, remote, err := pipes.join(ctx, from, to, o)
+	if err != nil {
+		return none, err
+	}
+	c, err := local.ConsumeData(ctx, DataConsumerOptions{DataProducerID: p.ID()})
+	if err != nil {
+		return none, err
+	}
+	produce := DataProducerOptions{
+		SCTPStreamParameters: c.SCTPStreamParameters(), Label: c.Label(), Protocol: c.Protocol(), AppData: p.AppData(),
+	}
+	if o.keepID() {
+		produce.ID = p.ID()
+	}
+	far, err := remote.ProduceData(ctx, produce)
+	if err != nil {
+		_ = c.Close() // nothing can be done about it
+		return none, err
+	}
+	end := func(struct{}) {
+		_, _ = c.Close(), far.Close()
+	}
+	c.Observer().Close.On(end)
+	far.Observer().Close.On(end)
+	switch {
+	case p.Closed():
+		err = fmt.Errorf("original DataProducer closed: %w", ErrNotFound)
+	case c.Closed() || far.Closed():
+		err = ErrClosed
+	}
+	if err != nil {
+		end(struct{}{})
+		return none, err
+	}
+	return PipeToRouterResult{PipeDataConsumer: c, PipeDataProducer: far}, nil
+}
+
+// dataProducerOf returns the open DataProducer of r with that id, or nil.
+func dataProducerOf(r Router, id string) DataProducer {
+	for _, t := range r.Transports() {
+		for _, p := range t.DataProducers() {
+			if p.ID() == id {
+				return p
+			}
+		}
+	}
+	return nil
 }
 
 // producerOf returns the open Producer of r with that id, or nil.

@@ -41,12 +41,12 @@ type Router interface {
 	// Transports returns the open Transports in the order of their creation.
 	Transports() []Transport
 
-	// PipeToRouter makes a Producer of this Router available on another one,
-	// over two PipeTransports that all calls for the same two Routers share,
-	// in both directions, and that live as long as the Routers. What pauses,
-	// resumes or closes the Producer does it to the new one. Errors:
-	// [ErrInvalidArgument]; [ErrNotFound] for an unknown Producer, or one that
-	// closed meanwhile; [ErrInvalidState] when the other Router, or with KeepID
+	// PipeToRouter makes a Producer or DataProducer of this Router available on
+	// another one, over two PipeTransports that all calls for the same two
+	// Routers share, in both directions, and that live as long as the Routers.
+	// What pauses, resumes or closes the Producer does it to the new one, what
+	// closes the DataProducer too. Errors: [ErrInvalidArgument]; [ErrNotFound]
+	// for an unknown Producer, or one that closed meanwhile; [ErrInvalidState] when the other Router, or with KeepID
 	// its Worker, has a Producer of that id; [ErrUnavailable]; [ErrClosed] of
 	// either Router.
 	PipeToRouter(ctx context.Context, o PipeToRouterOptions) (PipeToRouterResult, error)

@@ -67,6 +67,7 @@ var cases = slices.Concat(
 	plainMediaCases,
 	pipeTransportCases,
 	pipeToRouterCases,
+	pipeDataCases,
 	directTransportCases,
 	directDataCases,
 	dataProducerCases,

@@ -105,9 +105,9 @@ var checklist = []checklistLine{
 	{id: "PipeTransport 10", rule: "pause and resume of the Producer propagate"},
 	{id: "PipeTransport 11", rule: "the end of the Producer propagates"},
 	{id: "PipeTransport 12", rule: "pipeToRouter within one Worker"},
-	{id: "PipeTransport 13", rule: "pipeToRouter with data", absent: withData},
-	{id: "PipeTransport 14", rule: "consume a pipe DataProducer", absent: withData},
-	{id: "PipeTransport 15", rule: "the end of the DataProducer propagates", absent: withData},
+	{id: "PipeTransport 13", rule: "pipeToRouter with data"},
+	{id: "PipeTransport 14", rule: "consume a pipe DataProducer"},
+	{id: "PipeTransport 15", rule: "the end of the DataProducer propagates"},
 	{id: "PipeTransport 16", rule: "two concurrent calls of pipeToRouter make one pair"},
 	{id: "PipeTransport 17", rule: "two concurrent calls in opposite directions too"},
 
