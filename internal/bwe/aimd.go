@@ -9,7 +9,8 @@ const (
 	backoff      = 0.85 // of what was delivered, after over-use
 	growth       = 1.08 // a second, far from the capacity
 	minGrowth    = 4000 // bit/s a second, near it
-	packetSize   = 1200 // bytes, the step near the capacity in one response time
+	packetSize   = 1200 // bytes
+	packets      = 2    // the step near the capacity in one response time
 	responseTime = 100 * time.Millisecond
 	// headroom is how far the rate may grow over what was delivered: beyond it
 	// nothing is known.
@@ -92,10 +93,25 @@ func (a *aimd) decrease(now time.Duration, delivered float64, rtt time.Duration)
 	a.dropped, a.decreased, a.reached = true, now, max(delivered, a.rate)
 }
 
-// trust returns how much of the rate to believe that a probe showed which
-// filled the line.
-func (a *aimd) trust(now time.Duration, rate float64) float64 {
-	if !a.dropped || now-a.decreased > shareMemory || rate > shareFactor*a.reached {
+// fall lowers the rate to what losses say that the line carries.
+func (a *aimd) fall(now time.Duration, rate float64) {
+	if rate < a.capacity.low() {
+		a.capacity.forget()
+	}
+	a.capacity.add(rate, capacityOver)
+	a.dropped, a.decreased, a.reached = true, now, rate
+	a.set(now, rate)
+}
+
+// trust returns how much of the rate to believe that a probe showed; saturated
+// says that it filled the line.
+func (a *aimd) trust(now time.Duration, rate float64, saturated bool) float64 {
+	switch {
+	case !a.dropped || now-a.decreased > shareMemory:
+		return rate
+	case !saturated: // perhaps the others were just silent
+		return min(rate, shareFactor*a.rate)
+	case rate > shareFactor*a.reached:
 		return rate
 	}
 	return min(rate, backoff*a.reached)
@@ -120,5 +136,5 @@ func (a *aimd) increase(dt time.Duration, delivered float64, rtt time.Duration) 
 // slope returns the growth near the capacity, in bit/s a second: about one
 // packet in each response time.
 func (a *aimd) slope(rtt time.Duration) float64 {
-	return max(minGrowth, packetSize*8/(rtt+responseTime).Seconds())
+	return max(minGrowth, packets*packetSize*8/(rtt+responseTime).Seconds())
 }

@@ -201,7 +201,7 @@ func TestAIMD(t *testing.T) {
 		a.set(0, 1_000_000)
 		a.capacity.add(1_000_000, capacityOver)
 		grow(&a, time.Second, 1_000_000)
-		assert.InEpsilon(t, 1_000_000+1200*8/0.2, a.rate, 0.001)
+		assert.InEpsilon(t, 1_000_000+packets*1200*8/0.2, a.rate, 0.001)
 	})
 	t.Run("grows at least by 4 kbit/s a second", func(t *testing.T) {
 		var a aimd
@@ -254,9 +254,9 @@ func TestAIMD(t *testing.T) {
 		var a aimd
 		a.set(0, 1_200_000)
 		a.update(time.Second, overUse, 1_000_000, 100*msec, false)
-		assert.EqualValues(t, 850_000, a.trust(2*time.Second, 1_400_000))
-		assert.EqualValues(t, 1_800_000, a.trust(2*time.Second, 1_800_000))
-		assert.EqualValues(t, 1_400_000, a.trust(20*time.Second, 1_400_000))
+		assert.EqualValues(t, 850_000, a.trust(2*time.Second, 1_400_000, true))
+		assert.EqualValues(t, 1_800_000, a.trust(2*time.Second, 1_800_000, true))
+		assert.EqualValues(t, 1_400_000, a.trust(20*time.Second, 1_400_000, true))
 	})
 }
 

@@ -38,6 +38,10 @@ const (
 	silenceRTTs   = 3
 	silenceFactor = 0.8
 
+	// shownMemory is for how long a rate that a probe showed, above the limit of
+	// that time, is good when the limit is raised.
+	shownMemory = 10 * time.Second
+
 	rttSmoothing = 0.125
 	maxRTT       = 10 * time.Second
 )
@@ -47,6 +51,14 @@ type Config struct {
 	// Initial is the first estimate, in bit/s. 0 means 600,000; it is at least
 	// 30,000.
 	Initial uint64
+	// Probe says that the path is probed at three and six times Initial when the
+	// network comes up, whether or not that much can be used.
+	Probe bool
+	// REMB says that the peer sends REMB and no transport-wide feedback: REMB is
+	// the estimate then, and not only an upper bound of it.
+	REMB bool
+	// Tick is how coarse the timers are that call [Estimator.NextProbe].
+	Tick time.Duration
 }
 
 // Limits bound an estimate and say what more would be good for.
@@ -64,6 +76,8 @@ type Estimator struct {
 	min, max float64 // max 0: none
 	wanted   float64
 	up       bool
+	probe    bool // when the network comes up
+	byREMB   bool // there is no other feedback
 
 	history history
 	clock   remoteClock
@@ -89,6 +103,9 @@ type Estimator struct {
 	owed      bool          // something was sent since
 
 	remb     float64 // 0: none
+	shown    float64 // by a probe, above max
+	shownAt  time.Duration
+	reported reportedLoss
 	sentRate sentRate
 	ticked   time.Duration
 }
@@ -98,7 +115,8 @@ func New(c Config, now time.Duration) *Estimator {
 	if c.Initial == 0 {
 		c.Initial = DefaultInitial
 	}
-	e := &Estimator{initial: max(float64(c.Initial), AbsoluteMin), min: AbsoluteMin, ticked: now}
+	e := &Estimator{initial: max(float64(c.Initial), AbsoluteMin), min: AbsoluteMin, ticked: now, probe: c.Probe, byREMB: c.REMB}
+	e.pacer.Tick = c.Tick
 	e.reset(now)
 	return e
 }
@@ -117,7 +135,7 @@ func (e *Estimator) reset(now time.Duration) {
 	e.alr = alr{updated: now}
 	e.aimd = aimd{}
 	e.aimd.set(now, e.clamp(e.initial))
-	e.remb = 0
+	e.remb, e.shown = 0, 0
 	e.quiet = 1
 	e.owed = false
 	e.heard = now
@@ -141,6 +159,9 @@ func (e *Estimator) SetLimits(now time.Duration, l Limits) {
 		e.planner.wake = true
 	}
 	e.wanted = wanted
+	if e.shown > e.aimd.rate && now-e.shownAt < shownMemory {
+		e.aimd.set(now, min(e.shown, max(e.max, e.aimd.rate)))
+	}
 	e.aimd.rate = e.clamp(e.aimd.rate)
 	e.plan(now)
 }
@@ -153,6 +174,11 @@ func (e *Estimator) SetNetwork(now time.Duration, up bool) {
 	}
 	e.up = up
 	e.reset(now)
+	if up && e.probe {
+		e.planner.begin(now)
+		e.pacer.Add(now, firstProbe*e.initial)
+		e.pacer.Add(now, secondProbe*e.initial)
+	}
 	e.plan(now)
 }
 
@@ -172,9 +198,13 @@ func (e *Estimator) Available() uint64 {
 // RTT returns the round trip time, 0 while it is unknown.
 func (e *Estimator) RTT() time.Duration { return e.rtt }
 
-// Loss returns the part of the packets, 0 to 1, that is believed to get lost
-// whatever is sent.
-func (e *Estimator) Loss() float64 { return e.loss.inherent }
+// InherentLoss returns the part of the packets, 0 to 1, that is believed to get
+// lost whatever is sent.
+func (e *Estimator) InherentLoss() float64 { return e.loss.inherent }
+
+// PacketLoss returns the part of the packets, 0 to 1, that the last feedbacks
+// reported as lost; the newest of 24 weighs most.
+func (e *Estimator) PacketLoss() float64 { return e.reported.mean() }
 
 // Limited reports whether the application sends much less than it may.
 func (e *Estimator) Limited() bool { return e.alr.limited }

@@ -132,6 +132,31 @@ func TestFirstProbes(t *testing.T) {
 	assert.InEpsilon(t, 1_800_000, p.e.Available(), 0.1)
 }
 
+func TestProbeAtTheBeginning(t *testing.T) {
+	p := newPath(Config{Initial: 600_000, Probe: true}, Limits{Max: 600_000})
+	p.stream(t, time.Second, 50_000)
+	assert.EqualValues(t, 600_000, p.e.Available(), "the limit")
+	p.e.SetLimits(p.now, Limits{Max: 2_000_000})
+	assert.EqualValues(t, 2_000_000, p.e.Available(), "the probes showed 3.6 M")
+	p.stream(t, 11*time.Second, 50_000)
+	p.e.SetLimits(p.now, Limits{Max: 3_000_000})
+	assert.EqualValues(t, 2_000_000, p.e.Available(), "that was long ago")
+}
+
+func TestPacketLoss(t *testing.T) {
+	p := newPath(Config{}, Limits{})
+	for i := range 20 {
+		p.send(1000, 0, i%4 != 1)
+	}
+	p.report(t)
+	assert.InDelta(t, 0.25, p.e.PacketLoss(), 0.03)
+	for range 24 {
+		p.send(1000, 0, true)
+		p.report(t)
+	}
+	assert.Zero(t, p.e.PacketLoss())
+}
+
 func TestNoProbeThatNobodyWants(t *testing.T) {
 	p := newPath(Config{Initial: 300_000}, Limits{})
 	p.stream(t, 10*time.Second, 250_000)
@@ -169,7 +194,7 @@ func TestREMBCaps(t *testing.T) {
 }
 
 func TestREMBIsTheEstimateWithoutFeedback(t *testing.T) {
-	e := New(Config{Initial: 600_000}, 0)
+	e := New(Config{Initial: 600_000, REMB: true}, 0)
 	e.SetNetwork(0, true)
 	e.REMB(time.Second, 1_500_000)
 	assert.EqualValues(t, 1_500_000, e.Available())
@@ -178,7 +203,7 @@ func TestREMBIsTheEstimateWithoutFeedback(t *testing.T) {
 }
 
 func TestReceiverReportsLimitREMB(t *testing.T) {
-	e := New(Config{Initial: 1_000_000}, 0)
+	e := New(Config{Initial: 1_000_000, REMB: true}, 0)
 	e.SetNetwork(0, true)
 	e.REMB(0, 2_000_000)
 	seq := uint16(0)

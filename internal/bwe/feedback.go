@@ -63,7 +63,7 @@ func (e *Estimator) Sent(now time.Duration, wideSeq uint16, size, probe int) {
 	c, last := e.pacer.Sent(now, size, probe != 0)
 	if c.ID != 0 {
 		p.cluster = int32(c.ID)
-		e.meter.Sent(now, c, p.seq, size, last)
+		e.meter.Sent(c, p.seq, size, last)
 	}
 }
 
@@ -85,6 +85,7 @@ func (e *Estimator) Feedback(now time.Duration, f rtcp.TransportCC) {
 	statuses := f.Statuses()
 	var newest *sent
 	observed := false
+	lostNow, expected := 0, count
 	for ; count > 0; count-- {
 		st, ok := statuses.Next()
 		if !ok {
@@ -106,21 +107,34 @@ func (e *Estimator) Feedback(now time.Duration, f rtcp.TransportCC) {
 			}
 		case p.state == unknown || p.state == assumed:
 			p.state = lost
+			lostNow++
 			observed = e.loss.packet(p.at, int(p.size), true) || observed
 		}
 	}
 	if observed {
-		e.loss.update(now)
+		e.learnLoss(now)
 	}
 	if newest == nil {
 		return
 	}
+	e.reported.add(float32(lostNow) / float32(expected))
 	e.heard, e.owed, e.quiet = now, h.acked < h.newest, 1
 	e.firstSent = now
 	e.feedbacks++
 	e.roundTrip(now - newest.at)
 	e.queue.end(now)
 	e.adapt(now)
+}
+
+// learnLoss fits the loss model. A lower bound is a sign of a full line like the
+// delay is: the rate goes on from there, step by step.
+func (e *Estimator) learnLoss(now time.Duration) {
+	before := e.loss.bound
+	e.loss.update(now)
+	if b := e.loss.bound; b < before && b < e.aimd.rate {
+		e.planner.drop(now, e.aimd.rate, b)
+		e.aimd.fall(now, e.clamp(b))
+	}
 }
 
 // arrived takes note of one packet, by the receiver's clock. It reports whether
@@ -158,6 +172,9 @@ func (e *Estimator) roundTrip(rtt time.Duration) {
 // adapt draws the conclusions of a feedback.
 func (e *Estimator) adapt(now time.Duration) {
 	u := e.trend.usage
+	if u == overUse && e.queue.delay < noticeable {
+		u = normalUse // the bursts of somebody, which the line has got over
+	}
 	window := longWindow
 	if u == overUse {
 		window = shortWindow
@@ -182,9 +199,7 @@ func (e *Estimator) probed(now time.Duration) {
 		if !ok {
 			return
 		}
-		if r.Saturated {
-			r.Bitrate = e.aimd.trust(now, r.Bitrate)
-		}
+		r.Bitrate = e.aimd.trust(now, r.Bitrate, r.Saturated)
 		helped := r.Bitrate > min(e.aimd.rate, e.loss.bound) && e.trend.usage != overUse
 		if helped {
 			e.aimd.set(now, e.clamp(r.Bitrate))
@@ -195,6 +210,9 @@ func (e *Estimator) probed(now time.Duration) {
 			}
 			e.loss.bound = max(e.loss.bound, r.Bitrate)
 		}
+		if r.Bitrate > e.aimd.rate && e.max > 0 && r.Bitrate > e.max {
+			e.shown, e.shownAt = r.Bitrate, now
+		}
 		if next := e.planner.result(now, r.Rate, r.Bitrate, e.wanted, e.max, helped); next > 0 {
 			e.pacer.Add(now, next)
 		}
@@ -203,9 +221,9 @@ func (e *Estimator) probed(now time.Duration) {
 
 // ReceiverReport takes what a receiver report says of the time since the one
 // before: how many packets were lost of those expected, and the round trip
-// time, 0 when unknown. It counts while there is no transport-wide feedback.
+// time, 0 when unknown. It counts where there is no transport-wide feedback.
 func (e *Estimator) ReceiverReport(now time.Duration, lost, expected int, rtt time.Duration) {
-	if e.feedbacks > 0 || !e.up {
+	if !e.byREMB || !e.up {
 		return
 	}
 	if rtt > 0 {
@@ -215,17 +233,17 @@ func (e *Estimator) ReceiverReport(now time.Duration, lost, expected int, rtt ti
 		return
 	}
 	e.loss.report(float64(max(lost, 0)), float64(expected), e.sentRate.rate)
-	e.loss.update(now)
+	e.learnLoss(now)
 }
 
-// REMB takes the bitrate that the peer asks for at most; 0 lifts it. While
-// there is no transport-wide feedback it is the estimate.
+// REMB takes the bitrate that the peer asks for at most; 0 lifts it. Where there
+// is no transport-wide feedback it is the estimate.
 func (e *Estimator) REMB(now time.Duration, bitrate uint64) {
 	if !e.up {
 		return
 	}
 	e.remb = float64(bitrate)
-	if e.feedbacks == 0 && bitrate > 0 {
+	if e.byREMB && bitrate > 0 {
 		before := e.aimd.rate
 		e.aimd.set(now, e.clamp(e.remb))
 		e.planner.waiting = false
@@ -233,4 +251,33 @@ func (e *Estimator) REMB(now time.Duration, bitrate uint64) {
 			e.planner.drop(now, before, e.aimd.rate)
 		}
 	}
+}
+
+// lossWindow is how many feedbacks the reported loss is taken from.
+const lossWindow = 24
+
+// A reportedLoss is the loss in the last feedbacks.
+type reportedLoss struct {
+	list  [lossWindow]float32 // ring
+	at, n int
+}
+
+func (r *reportedLoss) add(loss float32) {
+	r.list[r.at] = loss
+	r.at = (r.at + 1) % lossWindow
+	r.n = min(r.n+1, lossWindow)
+}
+
+// mean weighs the newest with how many there are, the oldest with one.
+func (r *reportedLoss) mean() float64 {
+	var sum, weights float64
+	for i := range r.n {
+		w := float64(r.n - i)
+		sum += w * float64(r.list[(r.at+2*lossWindow-1-i)%lossWindow])
+		weights += w
+	}
+	if weights == 0 {
+		return 0
+	}
+	return sum / weights
 }

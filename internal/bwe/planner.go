@@ -17,7 +17,7 @@ const (
 	answerTime = time.Second // for the feedback of a probe
 
 	minProbeInterval = 2 * time.Second
-	maxProbeInterval = 5 * time.Second
+	maxProbeInterval = 4 * time.Second
 	probeRelax       = 1.5
 	// settled is for how long the path must not have been over-used.
 	settled = time.Second
@@ -54,6 +54,13 @@ func (p *planner) drop(now time.Duration, from, to float64) {
 	p.next = max(p.next, now+p.every)
 }
 
+// begin takes note that the first probes are under way.
+func (p *planner) begin(now time.Duration) {
+	p.started = true
+	p.every = minProbeInterval
+	p.ask(now)
+}
+
 // plan returns the rates to probe for now, 0 for none. rate is the estimate,
 // wanted what the application could use and limit the most that may be probed
 // for; clear says that nothing hinders a probe.
@@ -65,13 +72,11 @@ func (p *planner) plan(now time.Duration, rate, wanted, limit float64, clear boo
 		return 0, 0
 	}
 	if !p.started {
-		p.started = true
-		p.every = minProbeInterval
+		p.begin(now)
 		first, second = min(firstProbe*rate, limit), min(secondProbe*rate, limit)
 		if second <= first {
 			second = 0
 		}
-		p.ask(now)
 		return first, second
 	}
 	if p.waiting {

@@ -4,6 +4,9 @@ import "time"
 
 const (
 	baseWindow = 10 * time.Second // the base delay is that of one to two of these
+	// noticeable is the queueing delay from which on a growing delay is believed
+	// to mean over-use.
+	noticeable = 30 * time.Millisecond
 	// standing is the queueing delay from which on the queue is drained after a
 	// decrease.
 	standing = 40 * time.Millisecond

@@ -334,7 +334,7 @@ var scenarios = []scenario{
 			w.start(0, 300_000, &elastic{max: 3e6}, nil).paced = true
 		},
 		gates: func(r *run) []gate {
-			return append(utilisationGates(60)(r), gate{what: "lost", value: 100 * float64(r.count.lost) / float64(r.count.sent), bound: 10, most: true, unit: " %"})
+			return append(utilisationGates(60)(r), gate{what: "lost", value: 100 * float64(r.count.lost) / float64(r.count.sent), bound: 15, most: true, unit: " %"})
 		},
 	},
 	{

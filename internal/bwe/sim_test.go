@@ -201,6 +201,9 @@ type sample struct {
 	estimate, sent float64
 }
 
+// tick is how coarse the timers of a loop are.
+const tick = 5 * time.Millisecond
+
 const sampleEvery = 100 * time.Millisecond
 
 // start adds a flow that begins at a time.
@@ -208,7 +211,7 @@ func (w *world) start(at time.Duration, initial uint64, s source, limits *Limits
 	f := &flow{w: w, id: len(w.flows), source: s, every: 100 * time.Millisecond, fixed: limits != nil}
 	w.flows = append(w.flows, f)
 	w.at(at, func() {
-		f.est = New(Config{Initial: initial}, w.now)
+		f.est = New(Config{Initial: initial, Probe: limits == nil, Tick: tick}, w.now)
 		f.rec = twcc.New()
 		if limits == nil {
 			f.client = NewClient(initial)
@@ -241,8 +244,7 @@ func (f *flow) tick() {
 	}
 	f.changed()
 	at, _ := f.est.Deadline()
-	// A loop wakes up to a millisecond late.
-	at = at.Truncate(time.Millisecond) + time.Millisecond
+	at = (at + tick - 1).Truncate(tick)
 	f.w.at(max(at, now+time.Millisecond), f.tick)
 }
 

@@ -17,6 +17,8 @@ const (
 	minSpan = time.Millisecond
 	// maxSpan is the longest.
 	maxSpan = time.Second
+	// groupSpan: packets sent within it are a group.
+	groupSpan = time.Millisecond
 	// maxGain is by how much the arrival may seem faster than the sending,
 	// before it is taken for packets that something had held up.
 	maxGain = 2
@@ -43,49 +45,47 @@ type measure struct {
 	lastSeq         int64 // once it was sent
 	complete        bool
 
-	n, bytes             int // arrived
-	firstSent, lastSent  time.Duration
-	first, last          time.Duration // arrival, receiver's clock
-	firstSize, lastSize  int           // by arrival
-	firstOut, lastOut    int           // size, by sending
-	allFirst, allLast    time.Duration // sending, lost ones too
-	allLastSize, allSize int
+	n, bytes int // arrived
+	// The first packet that arrived, and the first one of the last group: what
+	// was sent at once. Between them is what the bytes before that group took.
+	first, last trainPoint
+}
+
+type trainPoint struct {
+	sent    time.Duration
+	arrival time.Duration // receiver's clock
+	bytes   int           // of the train before it, those that arrived
 }
 
 // Reset forgets all clusters.
 func (m *Meter) Reset() { *m = Meter{} }
 
 // Sent takes note of a packet of a cluster with an extended sequence number.
-func (m *Meter) Sent(now time.Duration, c Cluster, seq int64, size int, last bool) {
+func (m *Meter) Sent(c Cluster, seq int64, size int, last bool) {
 	s := &m.clusters[c.ID%maxClusters]
 	if s.ID != c.ID {
-		*s = measure{Cluster: c, allFirst: now}
+		*s = measure{Cluster: c}
 	}
 	s.sent++
 	s.sentBytes += size
 	s.lastSeq = seq
 	s.complete = last
-	s.allLast, s.allLastSize = now, size
 }
 
 // Arrived takes note of a packet of cluster id that arrived, at a time of the
-// receiver's clock.
+// receiver's clock. Packets come in the order in which they were sent; what is
+// late counts but marks no point of the train.
 func (m *Meter) Arrived(id int, sent, arrival time.Duration, size int) {
 	s := &m.clusters[id%maxClusters]
 	if s.ID != id || id == 0 {
 		return
 	}
-	if s.n == 0 || sent < s.firstSent {
-		s.firstSent = sent
-	}
-	if s.n == 0 || sent >= s.lastSent {
-		s.lastSent, s.lastOut = sent, size
-	}
-	if s.n == 0 || arrival < s.first {
-		s.first, s.firstSize = arrival, size
-	}
-	if s.n == 0 || arrival > s.last {
-		s.last = arrival
+	point := trainPoint{sent, arrival, s.bytes}
+	switch {
+	case s.n == 0:
+		s.first, s.last = point, point
+	case sent-s.last.sent > groupSpan && arrival > s.last.arrival:
+		s.last = point
 	}
 	s.n++
 	s.bytes += size
@@ -113,14 +113,14 @@ func (s *measure) result(loss float64) Result {
 	if float64(s.n) < enough*float64(s.sent) || float64(s.bytes) < enough*float64(s.sentBytes) || s.n < 2 {
 		return r
 	}
-	out, in := s.lastSent-s.firstSent, s.last-s.first
+	out, in := s.last.sent-s.first.sent, s.last.arrival-s.first.arrival
 	if out < minSpan || in < minSpan || out > maxSpan || in > maxSpan {
 		return r
 	}
 	// What was lost by chance did not make the train slower.
 	lost := 1 - float64(s.bytes)/float64(s.sentBytes)
-	sendRate := float64(s.bytes-s.lastOut) * 8 / out.Seconds()
-	rate := float64(s.bytes-s.firstSize) * 8 / in.Seconds()
+	bits := float64(s.last.bytes) * 8
+	sendRate, rate := bits/out.Seconds(), bits/in.Seconds()
 	if rate > maxGain*sendRate {
 		return r
 	}

@@ -42,6 +42,10 @@ func (c Cluster) minBytes() int { return int(c.Rate * minDuration.Seconds() / 8)
 
 // A Pacer sends clusters one after the other. The zero Pacer has none.
 type Pacer struct {
+	// Tick is how coarse the timers are by which it is called: what is due
+	// before the next one goes out at once, as a group.
+	Tick time.Duration
+
 	queue   [maxQueue]waiting
 	n       int
 	started bool // queue[0]
@@ -98,13 +102,22 @@ func (p *Pacer) due() time.Duration {
 	return p.begin + time.Duration(float64(p.bytes)*8/p.queue[0].Rate*float64(time.Second))
 }
 
+// wake returns when the next padding goes out: just before it is due, if the
+// next tick is too late.
+func (p *Pacer) wake() time.Duration {
+	if p.Tick == 0 || !p.started {
+		return p.due()
+	}
+	return p.due() - p.Tick + 1
+}
+
 // Deadline returns when to call [Pacer.Next]; ok is false while there is
 // nothing to send.
 func (p *Pacer) Deadline() (at time.Duration, ok bool) {
 	if p.n == 0 {
 		return 0, false
 	}
-	return p.due(), true
+	return p.wake(), true
 }
 
 // Next returns the size of the padding packet to send now and its cluster; ok
@@ -112,7 +125,7 @@ func (p *Pacer) Deadline() (at time.Duration, ok bool) {
 // it the same packet is due again.
 func (p *Pacer) Next(now time.Duration) (size int, c Cluster, ok bool) {
 	p.expire(now)
-	if p.n == 0 || now < p.due() {
+	if p.n == 0 || now < p.wake() {
 		return 0, Cluster{}, false
 	}
 	c = p.queue[0].Cluster

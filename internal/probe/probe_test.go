@@ -50,6 +50,28 @@ func TestPacerAtLowRates(t *testing.T) {
 	assert.Equal(t, minPackets, n)
 }
 
+func TestPacerWithCoarseTimers(t *testing.T) {
+	p := Pacer{Tick: 5 * msec}
+	p.Add(0, 1_800_000)
+	var groups []int
+	for p.Active() {
+		due, _ := p.Deadline()
+		now := (due + 5*msec - 1).Truncate(5 * msec)
+		n := 0
+		for {
+			size, _, ok := p.Next(now)
+			if !ok {
+				break
+			}
+			p.Sent(now, size, true)
+			n++
+		}
+		groups = append(groups, n)
+		require.Equal(t, time.Duration(len(groups)-1)*5*msec, now)
+	}
+	assert.Equal(t, []int{3, 2, 3}, groups, "what is due before the next tick")
+}
+
 func TestPacerCountsMedia(t *testing.T) {
 	var p Pacer
 	p.Add(0, 1_800_000)
@@ -81,7 +103,7 @@ func measureTrain(planned float64, n int, out, in time.Duration, lost func(i int
 	var m Meter
 	c := Cluster{ID: 7, Rate: planned}
 	for i := range n {
-		m.Sent(time.Duration(i)*out, c, int64(100+i), 500, i == n-1)
+		m.Sent(c, int64(100+i), 500, i == n-1)
 	}
 	for i := range n {
 		if !lost(i) {
@@ -125,8 +147,8 @@ func TestMeter(t *testing.T) {
 
 func TestMeterForgets(t *testing.T) {
 	var m Meter
-	m.Sent(0, Cluster{ID: 1, Rate: 1e6}, 1, 500, true)
-	m.Sent(0, Cluster{ID: 1 + maxClusters, Rate: 1e6}, 2, 500, true)
+	m.Sent(Cluster{ID: 1, Rate: 1e6}, 1, 500, true)
+	m.Sent(Cluster{ID: 1 + maxClusters, Rate: 1e6}, 2, 500, true)
 	m.Arrived(1, 0, 0, 500) // of the one that is forgotten
 	m.Arrived(0, 0, 0, 500)
 	r, ok := m.Take(10, 0)
