@@ -101,7 +101,7 @@ var checklist = []checklistLine{
 	{id: "PipeTransport 6", rule: "connect with SRTP that is not enabled"},
 	{id: "PipeTransport 7", rule: "connect with wrong SRTP parameters"},
 	{id: "PipeTransport 8", rule: "a fixed port"},
-	{id: "PipeTransport 9", rule: "consume a pipe Producer", absent: withLayers},
+	{id: "PipeTransport 9", rule: "consume a pipe Producer"},
 	{id: "PipeTransport 10", rule: "pause and resume of the Producer propagate"},
 	{id: "PipeTransport 11", rule: "the end of the Producer propagates"},
 	{id: "PipeTransport 12", rule: "pipeToRouter within one Worker"},

@@ -83,6 +83,12 @@ var pipeToRouterCases = []testCase{
 		run:         testPipeMedia,
 	},
 	{
+		name:        "PipeToRouter/Simulcast",
+		explanation: "all streams of a Producer cross, and a Consumer of the pipe Producer is negotiated with its endpoint like any other, of type simulcast",
+		upstream:    []string{"PipeTransport 9"},
+		run:         testPipeSimulcast,
+	},
+	{
 		name:        "PipeToRouter/Chain",
 		explanation: "a pipe Producer can be piped on, back to the Router of its origin too under another id",
 		run:         testPipeChain,
@@ -554,6 +560,78 @@ func testPipeMedia(t *testing.T, s *suite) {
 				stats, err := x.PipeConsumer.Stats(t.Context())
 				return err == nil && len(stats) > 0 && stats[0].RoundTripTime > 0
 			})
+		})
+	}
+}
+
+func testPipeSimulcast(t *testing.T, s *suite) {
+	for _, road := range roads() {
+		t.Run(road.name, func(t *testing.T) {
+			near, far := s.room(t), s.room(t)
+			in := near.directEnd(t)
+			params := video("", 0)
+			params.HeaderExtensions = nil
+			params.Encodings = nil
+			for i := range uint32(3) {
+				params.Encodings = append(params.Encodings, mafalda.RTPEncodingParameters{
+					SSRC: 1111 + i, RTX: &mafalda.RTXParameters{SSRC: 2111 + i}, MaxBitrate: 100_000 * int(i+1), ScalabilityMode: "L1T3",
+				})
+			}
+			p := in.produce(t, mafalda.MediaKindVideo, params)
+			got := near.pipeTo(t, far, p, road.options)
+			require.Equal(t, mafalda.ConsumerTypePipe, got.PipeConsumer.Type())
+			require.Equal(t, mafalda.ProducerTypeSimulcast, got.PipeProducer.Type())
+			encodings := got.PipeProducer.RTPParameters().Encodings
+			require.Len(t, encodings, 3)
+			for i, e := range encodings {
+				require.Equal(t, encodings[0].SSRC+uint32(i), e.SSRC)
+				require.Equal(t, 100_000*(i+1), e.MaxBitrate)
+				require.Equal(t, "L1T3", e.ScalabilityMode)
+				require.Equal(t, road.options.EnableRTX, e.RTX != nil)
+			}
+			d := dumpConsumer(t, got.PipeConsumer)
+			require.Nil(t, d.RTPStream)
+			require.Len(t, d.RTPStreams, 3)
+
+			out := far.directEnd(t)
+			c := out.consume(t, far, got.PipeProducer)
+			require.Equal(t, mafalda.ConsumerTypeSimulcast, c.Type())
+			require.Equal(t, mafalda.ConsumerScore{Score: 10, ProducerScores: []int{0, 0, 0}}, c.Score())
+			final := c.RTPParameters()
+			require.Equal(t, "0", final.MID)
+			require.Equal(t, []uint8{101, 102}, []uint8{final.Codecs[0].PayloadType, final.Codecs[1].PayloadType})
+			require.Contains(t, final.Codecs[0].RTCPFeedback, mafalda.RTCPFeedback{Type: "nack"})
+			require.Len(t, final.Encodings, 1)
+			require.NotNil(t, final.Encodings[0].RTX)
+			require.Equal(t, "L3T3", final.Encodings[0].ScalabilityMode)
+
+			for i := range 20 {
+				for ssrc := range uint32(3) {
+					payload := vp8Delta(fmt.Sprintf("frame %d", i))
+					if i == 0 {
+						payload = vp8Key("key")
+					}
+					in.sendRTP(t, (&source{ssrc: 1111 + ssrc, pt: 112, seq: uint16(i), ts: uint32(3000 * i)}).packet(payload, marked))
+				}
+			}
+			eventually(t, "three streams arrive", func() bool {
+				stats, err := got.PipeProducer.Stats(t.Context())
+				require.NoError(t, err)
+				n := 0
+				for _, s := range stats {
+					if s.PacketCount == 20 {
+						n++
+					}
+				}
+				return n == 3
+			})
+			stats, err := got.PipeConsumer.Stats(t.Context())
+			require.NoError(t, err)
+			require.Len(t, stats, 3)
+			for i, s := range stats {
+				require.Equal(t, encodings[i].SSRC, s.SSRC)
+				require.EqualValues(t, 20, s.PacketCount)
+			}
 		})
 	}
 }
