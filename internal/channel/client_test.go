@@ -66,6 +66,7 @@ func launch(t *testing.T, ctx context.Context, settings Settings) *peer {
 			Settings: settings, Requests: requests, Replies: replies, Stderr: p.stderr, PID: 4711,
 		})
 		replies.Close()
+		requests.Close()
 		p.ended <- err
 	}()
 	read := make(chan struct{})
@@ -88,7 +89,6 @@ func launch(t *testing.T, ctx context.Context, settings Settings) *peer {
 	t.Cleanup(func() {
 		in.Close()
 		<-read
-		requests.Close()
 	})
 	return p
 }
