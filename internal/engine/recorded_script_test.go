@@ -129,6 +129,13 @@ func (s *session) produce(e *endpoint) {
 // recorded.
 func (s *session) consume(name string, e *endpoint) {
 	s.t.Helper()
+	s.consumeOf(name, e, "P1", recordedMapped)
+}
+
+// consumeOf makes a Consumer of a Producer whose streams are mapped to SSRCs from
+// mapped on.
+func (s *session) consumeOf(name string, e *endpoint, producer string, mapped uint32) {
+	s.t.Helper()
 	was := s.rec.Events[name+".consumed"].Items[0].V.(object)
 	s.consumers++
 	ssrc := 70_000_000 + uint32(10*s.consumers)
@@ -167,15 +174,15 @@ func (s *session) consume(name string, e *endpoint) {
 		})
 	}
 	s.names[name] = name
-	consumable := []Encoding{{SSRC: recordedMapped}}
+	consumable := []Encoding{{SSRC: mapped}}
 	if s.o.encodings != nil {
 		consumable = nil
 		for i, x := range s.o.encodings {
-			consumable = append(consumable, Encoding{SSRC: recordedMapped + uint32(i), ScalabilityMode: x.ScalabilityMode})
+			consumable = append(consumable, Encoding{SSRC: mapped + uint32(i), ScalabilityMode: x.ScalabilityMode})
 		}
 	}
 	r, err := s.m.Consume(e.name, ConsumeOptions{
-		ID: name, ProducerID: "P1", RTPParameters: params, Paused: was["paused"] == true, IgnoreDTX: s.o.ignoreDTX,
+		ID: name, ProducerID: producer, RTPParameters: params, Paused: was["paused"] == true, IgnoreDTX: s.o.ignoreDTX,
 		ConsumableEncodings: consumable, PreferredLayers: s.o.preferred,
 	})
 	s.require(err)
@@ -235,6 +242,9 @@ func (s *session) control(note string) []byte {
 	case "FIR":
 		return rtcp.AppendFIR(nil, sink, 0, s.c1(), uint8(s.ms()))
 	case "NACK":
+		if strings.HasPrefix(s.o.name, "12-") {
+			return nack(s.sent[len(s.sent)-5], 0)
+		}
 		return nack(s.sent[5], 0)
 	case "RR":
 		lost, ok := strings.CutPrefix(rest, "lost ")

@@ -173,10 +173,15 @@ func (s *session) run() {
 // connect makes a PlainTransport and its peer.
 func (s *session) connect(name string, comedia bool) *endpoint {
 	s.t.Helper()
+	return s.connectOn(recordedRouter, name, comedia)
+}
+
+func (s *session) connectOn(router, name string, comedia bool) *endpoint {
+	s.t.Helper()
 	s.turn(max(s.d.now, s.start-time.Duration(s.lead(name)*float64(time.Millisecond))))
 	local := netip.MustParseAddr("127.0.0.1")
 	port := uint16(1000 + len(s.endpoints))
-	_, err := s.m.CreatePlainTransport(recordedRouter, PlainTransportOptions{
+	_, err := s.m.CreatePlainTransport(router, PlainTransportOptions{
 		ID: name, Comedia: comedia, ListenInfo: ListenInfo{Protocol: UDP, IP: local, Port: port},
 	})
 	s.require(err)
@@ -390,6 +395,18 @@ func (s *session) readStats(name string) {
 			"availableIncomingBitrate": num(st.AvailableIncomingBitrate), "maxIncomingBitrate": num(st.MaxIncomingBitrate),
 			"rtpPacketLossReceived": num(st.PacketLossReceived),
 		})
+	case "pipeProducer":
+		st, err := s.m.ProducerStats(name)
+		s.require(err)
+		for i := range st.Streams {
+			list = append(list, renderReceived(s, &st.Streams[i]))
+		}
+	case "pipeConsumer":
+		st, err := s.m.ConsumerStats(name)
+		s.require(err)
+		for i := range st.Sent {
+			list = append(list, renderStats(s, &st.Sent[i].Stats, "outbound-rtp"))
+		}
 	default:
 		return
 	}

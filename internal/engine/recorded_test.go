@@ -15,7 +15,6 @@ import (
 // The recordings show what mediasoup's worker 3.27.1 did; the engine has to do
 // the same. Left out are those that need what the engine does not have:
 //
-//   - 12-*: pipes between Workers.
 //   - 14-remb*: the receiver's bandwidth estimation.
 //   - Of 01-vp8-forward-bwe-ext and 14-twcc*: what the send-side bandwidth
 //     estimation does, that is probation packets, wide sequence numbers, bwe
@@ -226,7 +225,7 @@ var scenarios = slices.Concat([]*scenario{
 			"setMaxIncomingBitrate 0": func(s *session) { s.require(s.m.SetMaxIncomingBitrate("src", 0)) },
 		},
 	},
-}, layeredScenarios)
+}, layeredScenarios, pipedScenarios)
 
 var (
 	nackedAudio   = producerSpec{feedback: []Feedback{{"nack", ""}}}
