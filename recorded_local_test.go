@@ -53,6 +53,7 @@ type replay struct {
 	objects map[string]any     // by label
 	labels  map[string]string  // label → id
 	ssrcs   map[string]float64 // <ssrcN> → value
+	args    []json.RawMessage  // of the call
 }
 
 func (x *replay) call(line string, c recordedCall) {
@@ -63,6 +64,7 @@ func (x *replay) call(line string, c recordedCall) {
 	if len(c.Args) > 0 {
 		args = c.Args[0]
 	}
+	x.args = c.Args
 	got, err := x.do(o, method, args)
 	if c.Error != "" {
 		if !slices.ContainsFunc(classesOf[c.Error], func(class error) bool { return errors.Is(err, class) }) {
@@ -172,6 +174,10 @@ func (x *replay) do(o any, method string, args json.RawMessage) (any, error) {
 			}
 			return nil, err
 		}
+	case DataProducer:
+		return x.doDataProducer(o, method)
+	case DataConsumer:
+		return x.doDataConsumer(o, method)
 	case Consumer:
 		switch method {
 		case "pause":
@@ -203,13 +209,14 @@ func (x *replay) doRouter(o Router, method string, args json.RawMessage) (any, e
 			}
 			EnableUDP, EnableTCP *bool
 			PreferUDP, PreferTCP bool
+			SCTPOptions
 		}
 		if err := decode(args, &a); err != nil {
 			return nil, err
 		}
 		o2 := WebRTCTransportOptions{
 			ListenInfos: listenInfosOf(a.ListenInfos), EnableUDP: a.EnableUDP, EnableTCP: a.EnableTCP,
-			PreferUDP: a.PreferUDP, PreferTCP: a.PreferTCP,
+			PreferUDP: a.PreferUDP, PreferTCP: a.PreferTCP, SCTPOptions: a.SCTPOptions,
 		}
 		if a.WebRTCServer.Ref != "" {
 			o2.WebRTCServer = x.objects[a.WebRTCServer.Ref].(WebRTCServer)
@@ -223,20 +230,25 @@ func (x *replay) doRouter(o Router, method string, args json.RawMessage) (any, e
 			Comedia         bool
 			EnableSRTP      bool
 			SRTPCryptoSuite SRTPCryptoSuite
+			SCTPOptions
 		}
 		if err := decode(args, &a); err != nil {
 			return nil, err
 		}
 		o2 := PlainTransportOptions{
 			ListenInfo: a.ListenInfo.info(), RTCPMux: a.RTCPMux, Comedia: a.Comedia,
-			EnableSRTP: a.EnableSRTP, SRTPCryptoSuite: a.SRTPCryptoSuite,
+			EnableSRTP: a.EnableSRTP, SRTPCryptoSuite: a.SRTPCryptoSuite, SCTPOptions: a.SCTPOptions,
 		}
 		if a.RTCPListenInfo != nil {
 			o2.RTCPListenInfo = new(a.RTCPListenInfo.info())
 		}
 		return o.CreatePlainTransport(ctx, o2)
 	case "createDirectTransport":
-		return o.CreateDirectTransport(ctx, DirectTransportOptions{})
+		var a struct{ MaxSendMessageSize int }
+		if err := decode(args, &a); err != nil {
+			return nil, err
+		}
+		return o.CreateDirectTransport(ctx, DirectTransportOptions{MaxSendMessageSize: a.MaxSendMessageSize})
 	case "dump":
 		return o.Dump(ctx)
 	}
@@ -291,6 +303,8 @@ func (x *replay) doTransport(o Transport, method string, args json.RawMessage) (
 		return o.Consume(ctx, ConsumerOptions{
 			ProducerID: id, RTPCapabilities: caps, MID: a.MID, Paused: a.Paused, EnableRTX: a.EnableRTX, IgnoreDTX: a.IgnoreDTX,
 		})
+	case "produceData", "consumeData":
+		return x.doData(o, method, args)
 	case "connect":
 		var a struct {
 			IP   netip.Addr
@@ -357,6 +371,7 @@ func stateOf(o any) map[string]any {
 		return m // the excerpts have no more
 	}
 	m["closed"] = o.(Lifetime).Closed()
+	dataStateOf(m, o)
 	switch o := o.(type) {
 	case WebRTCTransport:
 		m["type"] = o.Type()
