@@ -145,12 +145,18 @@ func (x *bench) dump() string {
 				add(c.Dump(ctx))
 				add(c.RTPParameters(), nil)
 			}
+			for _, p := range tr.DataProducers() {
+				add(p.Dump(ctx))
+			}
+			for _, c := range tr.DataConsumers() {
+				add(c.Dump(ctx))
+			}
 		}
 	}
 	return b.String()
 }
 
-const optionCalls = 18
+const optionCalls = 22
 
 // call makes one call with options that were changed a little.
 func (x *bench) call() (name string, err error) {
@@ -160,9 +166,13 @@ func (x *bench) call() (name string, err error) {
 	var tr mafalda.Transport
 	var producers []mafalda.Producer
 	var consumers []mafalda.Consumer
+	var dataProducers []mafalda.DataProducer
+	var dataConsumers []mafalda.DataConsumer
 	for _, tr := range transports {
 		producers = append(producers, tr.Producers()...)
 		consumers = append(consumers, tr.Consumers()...)
+		dataProducers = append(dataProducers, tr.DataProducers()...)
+		dataConsumers = append(dataConsumers, tr.DataConsumers()...)
 	}
 	op := s.n(optionCalls)
 	if len(transports) > 0 {
@@ -174,16 +184,20 @@ func (x *bench) call() (name string, err error) {
 		if s.n(2) == 1 {
 			o = mafalda.WebRTCTransportOptions{WebRTCServer: x.servers[s.n(len(x.servers))]}
 		}
+		o.EnableSCTP = s.n(2) == 0
 		x.mutate(&o)
 		_, err = x.router.CreateWebRTCTransport(ctx, o)
 		return "CreateWebRTCTransport", err
 	case 1:
 		o := mafalda.PlainTransportOptions{ListenInfo: listen, EnableSRTP: s.n(2) == 1}
+		o.EnableSCTP = s.n(2) == 0
 		x.mutate(&o)
 		_, err = x.router.CreatePlainTransport(ctx, o)
 		return "CreatePlainTransport", err
 	case 2:
-		_, err = x.router.CreateDirectTransport(ctx, mafalda.DirectTransportOptions{})
+		var o mafalda.DirectTransportOptions
+		x.mutate(&o)
+		_, err = x.router.CreateDirectTransport(ctx, o)
 		return "CreateDirectTransport", err
 	case 3, 4:
 		if tr == nil {
@@ -285,9 +299,53 @@ func (x *bench) call() (name string, err error) {
 			return "RestartICE", err
 		}
 		return "nothing", nil
+	case 17:
+		if tr == nil {
+			return "nothing", nil
+		}
+		o := mafalda.DataProducerOptions{SCTPStreamParameters: &mafalda.SCTPStreamParameters{StreamID: uint16(s.n(4))}}
+		x.mutate(&o)
+		_, err = tr.ProduceData(ctx, o)
+		return "ProduceData", err
+	case 18:
+		if tr == nil || len(dataProducers) == 0 {
+			return "nothing", nil
+		}
+		o := mafalda.DataConsumerOptions{DataProducerID: dataProducers[s.n(len(dataProducers))].ID()}
+		x.mutate(&o)
+		_, err = tr.ConsumeData(ctx, o)
+		return "ConsumeData", err
+	case 19:
+		if len(dataProducers) == 0 {
+			return "nothing", nil
+		}
+		m := mafalda.TextMessage("text")
+		x.mutate(&m)
+		return "DataProducer.Send", dataProducers[s.n(len(dataProducers))].Send(m)
+	case 20:
+		if len(dataConsumers) == 0 {
+			return "nothing", nil
+		}
+		c := dataConsumers[s.n(len(dataConsumers))]
+		switch s.n(4) {
+		case 0:
+			return "SetSubchannels", c.SetSubchannels(ctx, []uint16{uint16(s.n(256)), uint16(s.n(256)), 1})
+		case 1:
+			return "SetBufferedAmountLowThreshold", c.SetBufferedAmountLowThreshold(ctx, pick(s, 0, -1, 1, math.MaxUint32, math.MaxInt, math.MinInt))
+		case 2:
+			return "DataConsumer.Pause", c.Pause(ctx)
+		}
+		m := mafalda.TextMessage("text")
+		x.mutate(&m)
+		_, err := c.Send(ctx, m)
+		return "DataConsumer.Send", err
 	}
 	// Anything that closes, so that later calls meet what is gone.
 	switch {
+	case len(dataConsumers) > 0 && s.n(3) == 0:
+		require.NoError(x.t, dataConsumers[s.n(len(dataConsumers))].Close())
+	case len(dataProducers) > 0 && s.n(3) == 0:
+		require.NoError(x.t, dataProducers[s.n(len(dataProducers))].Close())
 	case len(consumers) > 0 && s.n(3) == 0:
 		c := consumers[s.n(len(consumers))]
 		require.NoError(x.t, c.RequestKeyFrame(ctx))

@@ -1,9 +1,11 @@
 package acceptance
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -88,6 +90,11 @@ var sctpCases = []testCase{
 		name:        "SCTP/SlowListener",
 		explanation: "an endpoint has to wait for a listener that is slow, and nothing is lost",
 		run:         testSCTPSlowListener,
+	},
+	{
+		name:        "SCTP/Concurrent",
+		explanation: "many goroutines may consume, send and close at a time: no two DataConsumers have one stream, and nothing stays behind",
+		run:         testSCTPConcurrent,
 	},
 }
 
@@ -591,4 +598,78 @@ func testSCTPSlowListener(t *testing.T, s *suite) {
 	for i := range total {
 		require.Equal(t, fmt.Sprintf("%04d", i), receive(t, got, "a message"))
 	}
+}
+
+func testSCTPConcurrent(t *testing.T, s *suite) {
+	r := s.room(t)
+	tr, direct := r.dataTransport(t), r.direct(t)
+	p := produceData(t, direct, mafalda.DataProducerOptions{})
+	var mu sync.Mutex
+	open := map[uint16]bool{} // guarded by mu
+	var wg sync.WaitGroup
+	work := func(f func(i int)) {
+		wg.Go(func() {
+			for i := range 50 {
+				f(i)
+			}
+		})
+	}
+	check := func(err error) {
+		if err != nil && !errors.Is(err, mafalda.ErrClosed) && !errors.Is(err, mafalda.ErrNotFound) {
+			t.Errorf("unexpected error: %v", err)
+		}
+	}
+	ctx := t.Context()
+	for range 4 {
+		work(func(i int) {
+			c, err := tr.ConsumeData(ctx, mafalda.DataConsumerOptions{DataProducerID: p.ID()})
+			if check(err); err != nil {
+				return
+			}
+			id := c.SCTPStreamParameters().StreamID
+			mu.Lock()
+			if open[id] {
+				t.Errorf("stream %d is in use twice", id)
+			}
+			open[id] = true
+			mu.Unlock()
+			check(c.SetSubchannels(ctx, []uint16{uint16(i)}))
+			_, err = c.Send(ctx, mafalda.TextMessage("x"))
+			check(err)
+			mu.Lock()
+			delete(open, id)
+			mu.Unlock()
+			check(c.Close())
+		})
+	}
+	work(func(int) { check(p.Send(mafalda.TextMessage("y"))) })
+	work(func(int) {
+		c, err := direct.ConsumeData(ctx, mafalda.DataConsumerOptions{DataProducerID: p.ID()})
+		if check(err); err == nil {
+			check(c.Close())
+		}
+	})
+	work(func(i int) {
+		q, err := tr.ProduceData(ctx, mafalda.DataProducerOptions{SCTPStreamParameters: stream(uint16(i))})
+		if check(err); err == nil {
+			check(q.Close())
+		}
+	})
+	work(func(i int) {
+		if i == 30 {
+			check(p.Close())
+		}
+		if i == 45 {
+			check(tr.Close())
+		}
+		_, err := tr.Dump(ctx)
+		check(err)
+	})
+	wg.Wait()
+	done(t, p)
+	done(t, tr)
+	require.Empty(t, direct.DataConsumers())
+	d := dumpRouter(t, r.router)
+	require.Empty(t, d.MapDataProducerIDDataConsumerIDs)
+	require.Empty(t, d.MapDataConsumerIDDataProducerID)
 }
