@@ -28,8 +28,9 @@ type conn struct {
 	queued atomic.Int64 // bytes in in
 
 	// Owned by the one goroutine that reads.
-	working bool // holds turn
-	began   time.Time
+	working  bool // holds turn
+	reopened bool // what pion works on says that the peer has room again
+	began    time.Time
 }
 
 func newConn(a *Association) *conn {
@@ -66,6 +67,11 @@ func (c *conn) Read(dst []byte) (int, error) {
 		c.working = false
 		c.a.busy.Add(int64(time.Since(c.began)))
 		<-c.turn
+		if p := c.a.pion.Load(); p != nil && c.reopened {
+			// pion does not look whether it can send now, until something else
+			// makes it.
+			p.ActiveHeartbeat()
+		}
 	}
 	for {
 		c.a.box.calm()
@@ -77,7 +83,7 @@ func (c *conn) Read(dst []byte) (int, error) {
 		select {
 		case p := <-c.in:
 			c.queued.Add(-int64(len(p)))
-			if p = c.a.incoming(p); p == nil {
+			if p, c.reopened = c.a.incoming(p); p == nil {
 				continue
 			}
 			select {
@@ -100,8 +106,12 @@ func (c *conn) Write(b []byte) (int, error) {
 		return 0, net.ErrClosed
 	default:
 	}
-	c.a.outgoing(b)
-	if err := c.a.box.packet(append([]byte(nil), b...)); err != nil {
+	if isNudge(b) {
+		return len(b), nil
+	}
+	p := append([]byte(nil), b...)
+	c.a.outgoing(p)
+	if err := c.a.box.packet(p); err != nil {
 		return 0, err
 	}
 	return len(b), nil

@@ -1,6 +1,7 @@
 package sctp
 
 import (
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -74,11 +75,20 @@ func (e *end) loop() {
 	}
 }
 
-// do runs f on the loop and waits for it.
+// do runs f while the loop waits, and waits for it: f may end the test.
 func (e *end) do(f func()) {
 	done := make(chan struct{})
-	e.post(func() { f(); close(done) })
+	e.post(func() {
+		go func() {
+			defer close(done)
+			f()
+		}()
+		<-done
+	})
 	<-done
+	if e.t.Failed() {
+		runtime.Goexit()
+	}
 }
 
 func (e *end) send(p []byte) {
@@ -137,14 +147,14 @@ func (e *end) message() Event {
 	select {
 	case ev := <-e.messages:
 		return ev
-	case <-time.After(time.Minute):
+	case <-time.After(10 * time.Minute):
 		e.t.Fatal("no message")
 		return Event{}
 	}
 }
 
 func (e *end) close() {
-	e.do(e.a.Close)
+	e.post(e.a.Close)
 	<-e.a.Done()
 	close(e.quit)
 	<-e.gone
@@ -172,7 +182,7 @@ func (e *end) openIn(id uint16, p StreamParameters) {
 }
 
 func (e *end) openOut(id uint16, p StreamParameters) {
-	e.do(func() { require.NoError(e.t, e.a.OpenOutbound(id, p, 0)) })
+	e.do(func() { require.NoError(e.t, e.a.OpenOutbound(id, p, DefaultLowThreshold)) })
 }
 
 func (e *end) write(id uint16, ppid uint32, data []byte) (n uint32, err error) {

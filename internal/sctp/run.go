@@ -90,6 +90,7 @@ func (a *Association) dial(server bool) (*psctp.Association, error) {
 		psctp.WithMaxReceiveBufferSize(a.cfg.MaxReceiverWindowBufferSize),
 		psctp.WithMaxMessageSize(a.cfg.MaxSendMessageSize),
 		psctp.WithMaxReassemblyQueueEntries(maxEntries),
+		psctp.WithEnableInterleaving(!a.cfg.noInterleaving),
 	}
 	if server {
 		var options []psctp.ServerOption
@@ -133,10 +134,16 @@ func (a *Association) readOne(s *stream, ps *psctp.Stream) error {
 		if err != nil {
 			return err
 		}
-		a.delivered.Store(time.Now().UnixNano())
+		var update []byte
 		a.mu.Lock()
 		wanted := s.in && n <= int(a.cfg.MaxReceiveMessageSize)
+		if credit, tell := a.window.took(n); tell {
+			update = a.wire.update(credit)
+		}
 		a.mu.Unlock()
+		if update != nil {
+			a.box.last(update)
+		}
 		switch {
 		case !wanted:
 			a.dropped.Add(1)
@@ -159,6 +166,9 @@ func (a *Association) ended(s *stream, ps *psctp.Stream, reset bool) {
 		s.reads = nil
 	}
 	t.know(s)
+	if s.out && s.writes == nil {
+		s.writes = ps // pion would make another, and wait for its end again
+	}
 	answer := s.dying
 	if answer && s.writes == ps {
 		s.dying, s.writes = false, nil

@@ -179,6 +179,8 @@ type Config struct {
 	// Handle gets what happens, in order. Called on the loop, and may call the
 	// methods of the Association. After Close it is not called any more.
 	Handle func(Event)
+
+	noInterleaving bool // a test's: DATA instead of I-DATA (RFC 8260)
 }
 
 func (c *Config) setDefaults() {
@@ -223,10 +225,9 @@ type Association struct {
 	closed  bool // by Close
 
 	// Atomic.
-	pion      atomic.Pointer[psctp.Association] // once connected
-	busy      atomic.Int64
-	delivered atomic.Int64 // when a message last arrived, Unix ns
-	dropped   atomic.Uint64
+	pion    atomic.Pointer[psctp.Association] // once connected
+	busy    atomic.Int64
+	dropped atomic.Uint64
 
 	all sync.WaitGroup // readers and writer
 

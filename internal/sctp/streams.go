@@ -160,8 +160,9 @@ func (a *Association) SetLowThreshold(id uint16, n uint32) {
 	}
 }
 
-// incoming checks a packet of the peer on its way to pion; nil drops it.
-func (a *Association) incoming(p []byte) []byte {
+// incoming checks a packet of the peer on its way to pion; nil drops it. The
+// peer had no room and has it again if reopened.
+func (a *Association) incoming(p []byte) (_ []byte, reopened bool) {
 	holding := a.box.holding()
 	a.mu.Lock()
 	tooMany := false
@@ -171,8 +172,12 @@ func (a *Association) incoming(p []byte) []byte {
 		if !ok {
 			return false
 		}
-		if !a.window.admit(n, holding) {
+		before, ahead := a.wire.seen.has(c.tsn())
+		if !a.window.admit(n, c.single() && !before, ahead) {
 			return false
+		}
+		if !before {
+			a.wire.seen.add(c.tsn())
 		}
 		id := uint16(c[8])<<8 | uint16(c[9])
 		if !a.table.arrives(id, c.flags()&flagUnordered == 0) {
@@ -185,18 +190,21 @@ func (a *Association) incoming(p []byte) []byte {
 		a.heard = time.Now()
 	}
 	work := a.wire.acked != acked || len(a.table.dirty) > 0
+	reopened = a.wire.reopened
+	a.wire.reopened = false
 	a.mu.Unlock()
 	if tooMany {
 		a.fail(ErrTooManyStreams)
-		return nil
+		return nil, false
 	}
 	if work {
 		a.signal()
 	}
-	return p
+	return p, reopened
 }
 
-// outgoing learns from a packet of ours on its way to the peer.
+// outgoing learns from a packet of ours on its way to the peer, and may change
+// the window that it advertises.
 func (a *Association) outgoing(p []byte) {
 	var fell []*stream
 	var amounts []uint32
@@ -206,7 +214,7 @@ func (a *Association) outgoing(p []byte) {
 		if s, fires := a.table.sent(id, n, end); fires && !slices.Contains(fell, s) {
 			fell = append(fell, s)
 		}
-	}, func(credit uint32) { a.window.told(credit, time.Now()) })
+	}, func(credit uint32) uint32 { return a.window.told(credit, time.Now()) })
 	work := a.table.given != given
 	for _, s := range fell {
 		amounts = append(amounts, uint32(s.unsent()))

@@ -23,7 +23,8 @@ const (
 
 	flagT         = 0x01 // of ABORT, SHUTDOWN COMPLETE: the tag is the receiver's peer's
 	flagUnordered = 0x04 // of DATA, I-DATA
-	flagEnd       = 0x01 // of DATA, I-DATA: the last of a message
+	flagBegin     = 0x02 // of DATA, I-DATA: the first of a message
+	flagEnd       = 0x01 // the last of a message
 
 	dataHeaderLen  = 16 // with the chunk header; RFC 9260 §3.3.1
 	idataHeaderLen = 20 // RFC 8260 §2.1
@@ -72,7 +73,7 @@ var known = func() (k [256]bool) {
 
 // maxResets is how many reset requests of the peer may wait for their data.
 // RFC 6525 §5.1.1 allows one.
-const maxResets = 16
+const maxResets = 128
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -126,6 +127,12 @@ func (c chunk) payload() (int, bool) {
 	return n, n > 0
 }
 
+// single reports whether a DATA or I-DATA chunk is a whole message.
+func (c chunk) single() bool { return c.flags()&(flagBegin|flagEnd) == flagBegin|flagEnd }
+
+// tsn is that of a DATA or I-DATA chunk.
+func (c chunk) tsn() uint32 { return binary.BigEndian.Uint32(c[4:]) }
+
 // wire is what the packets in both directions tell. It belongs to the lock of
 // its Association.
 type wire struct {
@@ -136,10 +143,14 @@ type wire struct {
 	negotiated  bool // the peer's INIT or INIT ACK was seen
 	peerStreams struct{ out, in uint16 }
 
+	seen        tsns            // of the peer
 	sent, acked uint32          // last TSN that we sent and the peer acknowledged
 	flight      fifo            // payload lengths of the TSNs between
 	flightBytes int             // their sum
 	resets      map[uint32]bool // the peer's reset requests that are in progress
+	closed      bool            // the peer told that it has no room
+	reopened    bool            // and then that it has
+	lastSack    []byte          // value of the last SACK that we sent
 }
 
 // allowed applies the rules of RFC 9260 §8.5 to the tag of a whole packet.
@@ -175,8 +186,9 @@ func (w *wire) allowed(p []byte) bool {
 }
 
 // outgoing learns from a packet of ours. sent is called for each message
-// fragment that is sent for the first time.
-func (w *wire) outgoing(p []byte, sent func(stream uint16, n int, end bool), window func(uint32)) {
+// fragment that is sent for the first time; credit for what a SACK advertises,
+// which becomes what it returns.
+func (w *wire) outgoing(p []byte, sent func(stream uint16, n int, end bool), credit func(uint32) uint32) {
 	if len(p) < headerLen+chunkHeaderLen {
 		return
 	}
@@ -211,7 +223,12 @@ func (w *wire) outgoing(p []byte, sent func(stream uint16, n int, end bool), win
 			sent(binary.BigEndian.Uint16(c[8:]), size, c.flags()&flagEnd != 0)
 		case typeSack:
 			if len(c) >= sackLen {
-				window(binary.BigEndian.Uint32(c[8:]))
+				was := binary.BigEndian.Uint32(c[8:])
+				if is := credit(was); is != was {
+					binary.BigEndian.PutUint32(c[8:], is)
+					binary.LittleEndian.PutUint32(p[offCRC:], checksum(p))
+				}
+				w.lastSack = append(w.lastSack[:0], c[chunkHeaderLen:]...)
 			}
 		case typeReconfig:
 			w.answered(c)
@@ -324,6 +341,7 @@ func (w *wire) inspect(c chunk) bool {
 		w.negotiated = true
 		w.peerStreams.out = binary.BigEndian.Uint16(c[12:])
 		w.peerStreams.in = binary.BigEndian.Uint16(c[14:])
+		w.seen.init(binary.BigEndian.Uint32(c[16:]))
 	case typeSack:
 		if len(c) < sackLen {
 			return false
@@ -332,6 +350,9 @@ func (w *wire) inspect(c chunk) bool {
 		if int32(tsn-w.sent) > 0 {
 			return false
 		}
+		room := binary.BigEndian.Uint32(c[8:]) >= mtu
+		w.reopened = w.reopened || w.closed && room
+		w.closed = !room
 		for int32(tsn-w.acked) > 0 {
 			w.acked++
 			w.flightBytes -= w.flight.pop()
@@ -346,15 +367,38 @@ func (w *wire) inspect(c chunk) bool {
 func (w *wire) outstanding() int { return int(w.sent - w.acked) }
 
 // abort returns an ABORT for the peer; nil while its tag is unknown.
-func (w *wire) abort() []byte {
+func (w *wire) abort() []byte { return w.control(typeAbort, nil) }
+
+// heartbeat returns a HEARTBEAT for the peer; nil while its tag is unknown.
+func (w *wire) heartbeat() []byte {
+	return w.control(typeHeartbeat, []byte{0, 1, 0, 8, 0, 0, 0, 0}) // RFC 9260 §3.3.5: info, 8 bytes with this head
+}
+
+// update returns the last SACK again with another window.
+func (w *wire) update(credit uint32) []byte {
+	if len(w.lastSack) < sackLen-chunkHeaderLen {
+		return nil
+	}
+	binary.BigEndian.PutUint32(w.lastSack[4:], credit)
+	return w.control(typeSack, w.lastSack)
+}
+
+// isNudge reports whether p is the empty HEARTBEAT with which we make pion send.
+func isNudge(p []byte) bool {
+	return len(p) == headerLen+chunkHeaderLen && p[headerLen] == typeHeartbeat
+}
+
+// control returns a packet with one chunk; value is padded.
+func (w *wire) control(kind byte, value []byte) []byte {
 	if !w.havePeer {
 		return nil
 	}
-	p := make([]byte, headerLen+chunkHeaderLen)
+	p := make([]byte, headerLen+chunkHeaderLen, headerLen+chunkHeaderLen+len(value))
 	copy(p, w.ports[:])
 	binary.BigEndian.PutUint32(p[offTag:], w.peerTag)
-	p[headerLen] = typeAbort
-	p[headerLen+3] = chunkHeaderLen
+	p[headerLen] = kind
+	binary.BigEndian.PutUint16(p[headerLen+2:], uint16(chunkHeaderLen+len(value)))
+	p = append(p, value...)
 	binary.LittleEndian.PutUint32(p[offCRC:], checksum(p))
 	return p
 }

@@ -21,7 +21,7 @@ const (
 func (a *Association) write(p *psctp.Association) {
 	defer a.all.Done()
 	a.guard(func() {
-		watch := watcher{a: a, p: p}
+		watch := watcher{a: a}
 		tick := time.NewTicker(min(watchEvery, a.cfg.Heartbeat, a.cfg.Silence, a.cfg.Wedged))
 		defer tick.Stop()
 		for {
@@ -149,7 +149,6 @@ func (a *Association) reset(p *psctp.Association, s *stream) {
 // A watcher looks after a connected association now and then.
 type watcher struct {
 	a     *Association
-	p     *psctp.Association
 	asked time.Time
 }
 
@@ -157,7 +156,7 @@ func (w *watcher) check(now time.Time) {
 	a := w.a
 	holding := a.box.holding()
 	a.mu.Lock()
-	heard, full := a.heard, a.window.full
+	heard, full, beat := a.heard, a.window.full, a.wire.heartbeat()
 	a.table.sweep()
 	a.mu.Unlock()
 	if silence := now.Sub(heard); silence >= a.cfg.Silence {
@@ -165,15 +164,11 @@ func (w *watcher) check(now time.Time) {
 		return
 	} else if silence >= a.cfg.Heartbeat && now.Sub(w.asked) >= a.cfg.Heartbeat {
 		w.asked = now
-		w.p.ActiveHeartbeat()
+		if beat != nil { // pion's own have no content, and get no answer
+			a.box.last(beat)
+		}
 	}
-	if full.IsZero() || holding {
-		return
-	}
-	if d := time.Unix(0, a.delivered.Load()); d.After(full) {
-		full = d
-	}
-	if now.Sub(full) >= a.cfg.Wedged {
+	if !full.IsZero() && !holding && now.Sub(full) >= a.cfg.Wedged {
 		a.fail(ErrWedged)
 	}
 }
