@@ -16,9 +16,9 @@ const (
 // A conn is the net.Conn under a pion association: put brings packets in, the
 // mailbox takes them out. On their way they are checked and counted.
 type conn struct {
-	// Constant after newConn.
+	// Constant after open.
 	a    *Association
-	in   chan []byte
+	in   chan []byte   // nil before
 	done chan struct{} // closed by Close
 	// turn is held while pion works on a packet, and by the writer while the
 	// ordering flag of a stream is not at rest.
@@ -36,11 +36,13 @@ type conn struct {
 func newConn(a *Association) *conn {
 	return &conn{
 		a:    a,
-		in:   make(chan []byte, maxQueued),
 		done: make(chan struct{}),
 		turn: make(chan struct{}, 1),
 	}
 }
+
+// open makes room for packets, which an association needs that was started.
+func (c *conn) open() { c.in = make(chan []byte, maxQueued) }
 
 // put queues a copy of a packet.
 func (c *conn) put(packet []byte) bool {

@@ -190,3 +190,23 @@ func TestSuspend(t *testing.T) {
 		})
 	}
 }
+
+// A stream that is reset while nobody takes its messages gives them all.
+func TestResetWhileSuspended(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x, y := pair(t, Config{DataChannel: true}, Config{DataChannel: true})
+		y.openIn(1, ordered)
+		x.openOut(1, ordered)
+		y.do(y.a.Suspend)
+		for range 100 {
+			_, err := x.write(1, 51, make([]byte, 100))
+			require.NoError(t, err)
+		}
+		x.do(func() { x.a.CloseOutbound(1) })
+		time.Sleep(10 * time.Minute)
+		require.Empty(t, kinds(y))
+		y.do(y.a.Resume)
+		require.Equal(t, Event{Kind: StreamReset, Stream: 1}, y.next())
+		require.Len(t, y.messages, 100)
+	})
+}

@@ -266,6 +266,7 @@ func (a *Association) start(server bool) {
 		return
 	}
 	a.started = true
+	a.conn.open()
 	a.setState(Connecting, nil)
 	go a.run(server) // ends with the association
 }

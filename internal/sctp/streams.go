@@ -192,6 +192,8 @@ func (a *Association) incoming(p []byte) (_ []byte, reopened bool) {
 	work := a.wire.acked != acked || len(a.table.dirty) > 0
 	reopened = a.wire.reopened
 	a.wire.reopened = false
+	reply := a.wire.reply
+	a.wire.reply = nil
 	a.mu.Unlock()
 	if tooMany {
 		a.fail(ErrTooManyStreams)
@@ -199,6 +201,9 @@ func (a *Association) incoming(p []byte) (_ []byte, reopened bool) {
 	}
 	if work {
 		a.signal()
+	}
+	if reply != nil {
+		a.box.last(reply)
 	}
 	return p, reopened
 }

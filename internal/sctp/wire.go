@@ -150,6 +150,7 @@ type wire struct {
 	resets      map[uint32]bool // the peer's reset requests that are in progress
 	closed      bool            // the peer told that it has no room
 	reopened    bool            // and then that it has
+	reply       []byte          // to what was received last, in place of pion's
 	lastSack    []byte          // value of the last SACK that we sent
 }
 
@@ -313,8 +314,11 @@ func (w *wire) filter(p []byte, holding bool, data func(chunk) bool) []byte {
 				continue
 			}
 			seen[kind] = true
-			// What a reset stream holds counts for no window: readers take it first.
-			if kind == typeReconfig && holding || !w.inspect(c) {
+			if kind == typeReconfig && holding { // what a reset stream holds counts for no window
+				w.postpone(c)
+				continue
+			}
+			if !w.inspect(c) {
 				continue
 			}
 		}
@@ -361,6 +365,16 @@ func (w *wire) inspect(c chunk) bool {
 		return w.admitReset(c)
 	}
 	return true
+}
+
+// postpone lets the peer ask again for a reset: readers come first.
+func (w *wire) postpone(c chunk) {
+	eachParam(c, func(kind uint16, v []byte) {
+		if kind == paramReset && len(v) >= 4 && w.reply == nil {
+			answer := append([]byte{0, paramResetResponse, 0, 12}, v[:4]...)
+			w.reply = w.control(typeReconfig, append(answer, 0, 0, 0, resetInProgress))
+		}
+	})
 }
 
 // outstanding is how many TSNs the peer has not acknowledged.

@@ -132,6 +132,8 @@ func TestManyResets(t *testing.T) {
 	require.Nil(t, w.filter(request(maxResets), false, nil))
 	w.outgoing(answer(1), nil, nil)
 	require.Nil(t, w.filter(request(maxResets), true, nil), "readers wait")
+	require.Equal(t, packetOf(remote, chunkOf(typeReconfig, 0,
+		0, paramResetResponse, 0, 12, 0, 0, 0, maxResets, 0, 0, 0, resetInProgress))[4:], w.reply[4:])
 	require.NotNil(t, w.filter(request(maxResets), false, nil))
 	require.Len(t, w.resets, maxResets)
 }
