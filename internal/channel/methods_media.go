@@ -2,6 +2,7 @@ package channel
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/mafalda-sfu/mafalda/internal/channel/fbs"
@@ -22,10 +23,26 @@ func init() {
 				return m.TraceProducer(id, traces(producerTraces, b.Events))
 			}),
 
-		fbs.MethodCONSUMER_DUMP:              get("consumer.dump", (*engine.Machine).DumpConsumer, consumerDump),
-		fbs.MethodCONSUMER_GET_STATS:         get("consumer.getStats", (*engine.Machine).ConsumerStats, consumerStats),
-		fbs.MethodCONSUMER_PAUSE:             plain("consumer.pause", (*engine.Machine).PauseConsumer),
-		fbs.MethodCONSUMER_RESUME:            plain("consumer.resume", (*engine.Machine).ResumeConsumer),
+		fbs.MethodCONSUMER_DUMP:      get("consumer.dump", (*engine.Machine).DumpConsumer, consumerDump),
+		fbs.MethodCONSUMER_GET_STATS: get("consumer.getStats", (*engine.Machine).ConsumerStats, consumerStats),
+		fbs.MethodCONSUMER_PAUSE:     plain("consumer.pause", (*engine.Machine).PauseConsumer),
+		fbs.MethodCONSUMER_RESUME:    plain("consumer.resume", (*engine.Machine).ResumeConsumer),
+		fbs.MethodCONSUMER_SET_PREFERRED_LAYERS: do("consumer.setPreferredLayers",
+			func(id string, b *fbs.ConsumerSetPreferredLayersRequestT) (func(*engine.Machine) (*engine.Layers, error), error) {
+				l := layers(b.PreferredLayers)
+				return func(m *engine.Machine) (*engine.Layers, error) { return m.SetPreferredLayers(id, *l) }, nil
+			},
+			func(l **engine.Layers) *fbs.ResponseBodyT {
+				return respond(fbs.ResponseBodyConsumerSetPreferredLayersResponse,
+					&fbs.ConsumerSetPreferredLayersResponseT{PreferredLayers: layersOf(*l)})
+			}),
+		fbs.MethodCONSUMER_SET_PRIORITY: do("consumer.setPriority",
+			func(id string, b *fbs.ConsumerSetPriorityRequestT) (func(*engine.Machine) (uint8, error), error) {
+				return func(m *engine.Machine) (uint8, error) { return b.Priority, m.SetPriority(id, b.Priority) }, nil
+			},
+			func(n *uint8) *fbs.ResponseBodyT {
+				return respond(fbs.ResponseBodyConsumerSetPriorityResponse, &fbs.ConsumerSetPriorityResponseT{Priority: *n})
+			}),
 		fbs.MethodCONSUMER_REQUEST_KEY_FRAME: plain("consumer.requestKeyFrame", (*engine.Machine).RequestKeyFrame),
 		fbs.MethodCONSUMER_ENABLE_TRACE_EVENT: set("consumer.enableTraceEvent",
 			func(m *engine.Machine, id string, b *fbs.ConsumerEnableTraceEventRequestT) error {
@@ -47,8 +64,32 @@ func producerDump(d *engine.ProducerDump) *fbs.ResponseBodyT {
 	})
 }
 
+// layers returns l for the engine, in which -1 stands for no temporal layer.
+func layers(l *fbs.ConsumerLayersT) *engine.Layers {
+	if l == nil {
+		return nil
+	}
+	out := &engine.Layers{Spatial: int8(min(l.SpatialLayer, math.MaxInt8)), Temporal: -1}
+	if l.TemporalLayer != nil {
+		out.Temporal = int8(min(*l.TemporalLayer, math.MaxInt8))
+	}
+	return out
+}
+
+// layersOf is the opposite; layers that are none are nil.
+func layersOf(l *engine.Layers) *fbs.ConsumerLayersT {
+	if l == nil || l.Spatial < 0 || l.Temporal < 0 {
+		return nil
+	}
+	return &fbs.ConsumerLayersT{SpatialLayer: uint8(l.Spatial), TemporalLayer: new(uint8(l.Temporal))}
+}
+
 func consumerDump(d *engine.ConsumerDump) *fbs.ResponseBodyT {
-	const none = int16(-1)
+	none := engine.Layers{Spatial: -1, Temporal: -1}
+	l := engine.LayersDump{Preferred: none, Target: none, Current: none}
+	if d.Layers != nil {
+		l = *d.Layers
+	}
 	return respond(fbs.ResponseBodyConsumerDumpResponse, &fbs.ConsumerDumpResponseT{Data: &fbs.ConsumerDumpT{
 		Base: &fbs.ConsumerBaseConsumerDumpT{
 			Id:                         d.ID,
@@ -64,12 +105,12 @@ func consumerDump(d *engine.ConsumerDump) *fbs.ResponseBodyT {
 			Priority:                   d.Priority,
 		},
 		RtpStreams:             each(d.Streams, streamDump),
-		PreferredSpatialLayer:  new(none),
-		TargetSpatialLayer:     new(none),
-		CurrentSpatialLayer:    new(none),
-		PreferredTemporalLayer: new(none),
-		TargetTemporalLayer:    new(none),
-		CurrentTemporalLayer:   new(none),
+		PreferredSpatialLayer:  new(int16(l.Preferred.Spatial)),
+		TargetSpatialLayer:     new(int16(l.Target.Spatial)),
+		CurrentSpatialLayer:    new(int16(l.Current.Spatial)),
+		PreferredTemporalLayer: new(int16(l.Preferred.Temporal)),
+		TargetTemporalLayer:    new(int16(l.Target.Temporal)),
+		CurrentTemporalLayer:   new(int16(l.Current.Temporal)),
 	}})
 }
 

@@ -209,7 +209,7 @@ func consume(id string, b *fbs.TransportConsumeRequestT) (func(*engine.Machine) 
 	e := engine.ConsumeOptions{
 		ID: b.ConsumerId, ProducerID: b.ProducerId, RTPParameters: params,
 		ConsumableEncodings: encodings(b.ConsumableRtpEncodings), Paused: b.Paused, IgnoreDTX: b.IgnoreDtx,
-		Pipe: b.Type == fbs.RtpTypePIPE,
+		Pipe: b.Type == fbs.RtpTypePIPE, PreferredLayers: layers(b.PreferredLayers),
 	}
 	return func(m *engine.Machine) (engine.ConsumeResult, error) { return m.Consume(id, e) }, nil
 }
@@ -217,6 +217,7 @@ func consume(id string, b *fbs.TransportConsumeRequestT) (func(*engine.Machine) 
 func consumeResponse(r *engine.ConsumeResult) *fbs.ResponseBodyT {
 	return respond(fbs.ResponseBodyTransportConsumeResponse, &fbs.TransportConsumeResponseT{
 		Paused: r.Paused, ProducerPaused: r.ProducerPaused, Score: consumerScore(&r.Score),
+		PreferredLayers: layersOf(r.PreferredLayers),
 	})
 }
 

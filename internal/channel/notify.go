@@ -84,6 +84,9 @@ func notificationOf(n engine.Notification) *fbs.MessageBodyT {
 	case engine.DataConsumerMessage:
 		return notification(id, fbs.EventDATACONSUMER_MESSAGE, fbs.NotificationBodyDataConsumerMessageNotification,
 			&fbs.DataConsumerMessageNotificationT{Ppid: b.PPID, Data: b.Data})
+	case engine.ConsumerLayersChange:
+		return notification(id, fbs.EventCONSUMER_LAYERS_CHANGE, fbs.NotificationBodyConsumerLayersChangeNotification,
+			&fbs.ConsumerLayersChangeNotificationT{Layers: layersOf(b.Layers)})
 	case engine.DominantSpeaker:
 		return notification(id, fbs.EventACTIVESPEAKEROBSERVER_DOMINANT_SPEAKER,
 			fbs.NotificationBodyActiveSpeakerObserverDominantSpeakerNotification,
