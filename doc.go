@@ -8,7 +8,9 @@
 //	   └─ Router                a room: its Producers can be consumed in it
 //	      └─ Transport          WebRTCTransport, PlainTransport, PipeTransport, DirectTransport
 //	         ├─ Producer        media that comes in
-//	         └─ Consumer        the same media going out
+//	         ├─ Consumer        the same media going out
+//	         ├─ DataProducer    messages that come in, by SCTP or from the application
+//	         └─ DataConsumer    the same messages going out
 //
 // A room with one speaker and one listener, without error handling:
 //
@@ -76,9 +78,10 @@
 //     after these. Close does not wait for that, so a listener may call it; a
 //     listener must not wait for Done of what it is called for.
 //   - State events coalesce behind a slow listener: for scores, tuples and the
-//     like only the latest is kept, of ICE and DTLS states the last 16, of trace
+//     like only the latest is kept, of ICE, DTLS and SCTP states the last 16, of trace
 //     events the last 64. RTP and RTCP events wait in a bounded queue which drops
-//     the oldest.
+//     the oldest. Messages of data are never dropped for a listener: when 16 MiB
+//     wait in a Worker, [DataProducer.Send] is refused and SCTP stops reading.
 //   - On after the fact hears nothing: to wait for the end select on Done.
 //   - A panic of a listener is not recovered.
 //
