@@ -202,6 +202,7 @@ func TestResetWhileSuspended(t *testing.T) {
 			_, err := x.write(1, 51, make([]byte, 100))
 			require.NoError(t, err)
 		}
+		time.Sleep(time.Second) // what was not sent would be dropped
 		x.do(func() { x.a.CloseOutbound(1) })
 		time.Sleep(10 * time.Minute)
 		require.Empty(t, kinds(y))
