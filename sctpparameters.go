@@ -15,8 +15,9 @@ type SCTPStreamParameters struct {
 	// MaxPacketLifeTime limits retransmission to that many milliseconds; nil or
 	// 0 means no limit. Excludes MaxRetransmits.
 	MaxPacketLifeTime *uint16 `json:"maxPacketLifeTime,omitempty"`
-	// MaxRetransmits limits the number of retransmissions; nil or 0 means no
-	// limit. Excludes MaxPacketLifeTime.
+	// MaxRetransmits limits the number of retransmissions. nil means no limit,
+	// and so does 0 unless Ordered is false, as in the options of a browser's
+	// data channel. Excludes MaxPacketLifeTime.
 	MaxRetransmits *uint16 `json:"maxRetransmits,omitempty"`
 }
 
@@ -42,7 +43,7 @@ func (p *SCTPStreamParameters) UnmarshalJSON(text []byte) error {
 // Ordered filled in. It returns [ErrInvalidArgument] if p has both limits, is
 // explicitly ordered and has a limit, or has a StreamID above 65534.
 //
-// As in mediasoup, a limit of 0 is kept but counts as none.
+// As in mediasoup, a limit of 0 is kept but counts as none here.
 func ValidateAndNormalizeSCTPStreamParameters(p SCTPStreamParameters) (SCTPStreamParameters, error) {
 	lifeTime := p.MaxPacketLifeTime != nil && *p.MaxPacketLifeTime != 0
 	retransmits := p.MaxRetransmits != nil && *p.MaxRetransmits != 0

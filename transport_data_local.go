@@ -210,12 +210,11 @@ func (t *transport) returnStream(id uint16) {
 }
 
 func engineStreamParameters(p *SCTPStreamParameters) *engine.SCTPStreamParameters {
-	e := &engine.SCTPStreamParameters{StreamID: p.StreamID, Ordered: clonePointer(p.Ordered)}
+	e := &engine.SCTPStreamParameters{
+		StreamID: p.StreamID, Ordered: clonePointer(p.Ordered), MaxRetransmits: clonePointer(p.MaxRetransmits),
+	}
 	if p.MaxPacketLifeTime != nil {
 		e.MaxPacketLifeTime = *p.MaxPacketLifeTime
-	}
-	if p.MaxRetransmits != nil {
-		e.MaxRetransmits = *p.MaxRetransmits
 	}
 	return e
 }
@@ -228,9 +227,7 @@ func streamParameters(e *engine.SCTPStreamParameters) *SCTPStreamParameters {
 	if e.MaxPacketLifeTime != 0 {
 		p.MaxPacketLifeTime = new(e.MaxPacketLifeTime)
 	}
-	if e.MaxRetransmits != 0 {
-		p.MaxRetransmits = new(e.MaxRetransmits)
-	}
+	p.MaxRetransmits = clonePointer(e.MaxRetransmits)
 	return p
 }
 

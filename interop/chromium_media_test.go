@@ -28,6 +28,7 @@ func TestChromium(t *testing.T) {
 		{"pause", pause},
 		{"loss down", lossDown},
 		{"loss up", lossUp},
+		{"data channels", dataChannels},
 		{"from ffmpeg", fromProgram},
 		{"to gstreamer", toProgram},
 	}

@@ -120,6 +120,7 @@ func (r *room) join(t testing.TB, ctx context.Context, p *page, n network) *clie
 	c := &client{page: p, room: r, net: n, transports: map[string]mafalda.WebRTCTransport{}}
 	p.on("connect", c.connect)
 	p.on("produce", c.produce)
+	p.on("producedata", c.produceData)
 	var loaded struct {
 		Handler         string
 		RTPCapabilities mafalda.RTPCapabilities `json:"rtpCapabilities"`
@@ -149,6 +150,7 @@ func (c *client) transport(t testing.TB, ctx context.Context, direction string) 
 	}
 	require.NoError(t, c.do(ctx, "transport", map[string]any{"direction": direction, "options": map[string]any{
 		"id": tr.ID(), "iceParameters": tr.ICEParameters(), "iceCandidates": candidates, "dtlsParameters": tr.DTLSParameters(),
+		"sctpParameters": tr.SCTPParameters(),
 	}}, nil))
 	return tr
 }
@@ -182,6 +184,25 @@ func (c *client) produce(ctx context.Context, body []byte) (any, error) {
 		return nil, err
 	}
 	p, err := c.lookup(m.TransportID).Produce(ctx, mafalda.ProducerOptions{Kind: m.Kind, RTPParameters: m.RTPParameters})
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{"id": p.ID()}, nil
+}
+
+// produceData answers the page.
+func (c *client) produceData(ctx context.Context, body []byte) (any, error) {
+	var m struct {
+		TransportID          string                       `json:"transportId"`
+		SCTPStreamParameters mafalda.SCTPStreamParameters `json:"sctpStreamParameters"`
+		Label, Protocol      string
+	}
+	if err := json.Unmarshal(body, &m); err != nil {
+		return nil, err
+	}
+	p, err := c.lookup(m.TransportID).ProduceData(ctx, mafalda.DataProducerOptions{
+		SCTPStreamParameters: &m.SCTPStreamParameters, Label: m.Label, Protocol: m.Protocol,
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -114,12 +114,9 @@ func streamParameters(p *fbs.SctpStreamParametersT) *engine.SCTPStreamParameters
 	if p == nil {
 		return nil
 	}
-	out := &engine.SCTPStreamParameters{StreamID: p.StreamId, Ordered: p.Ordered}
+	out := &engine.SCTPStreamParameters{StreamID: p.StreamId, Ordered: p.Ordered, MaxRetransmits: p.MaxRetransmits}
 	if p.MaxPacketLifeTime != nil {
 		out.MaxPacketLifeTime = *p.MaxPacketLifeTime
-	}
-	if p.MaxRetransmits != nil {
-		out.MaxRetransmits = *p.MaxRetransmits
 	}
 	return out
 }
@@ -128,10 +125,14 @@ func streamParametersOf(p *engine.SCTPStreamParameters) *fbs.SctpStreamParameter
 	if p == nil {
 		return nil
 	}
-	return &fbs.SctpStreamParametersT{
+	out := &fbs.SctpStreamParametersT{
 		StreamId: p.StreamID, Ordered: p.Ordered,
-		MaxPacketLifeTime: some(p.MaxPacketLifeTime), MaxRetransmits: some(p.MaxRetransmits),
+		MaxPacketLifeTime: some(p.MaxPacketLifeTime), MaxRetransmits: some(uint16(0)),
 	}
+	if p.MaxRetransmits != nil {
+		out.MaxRetransmits = some(*p.MaxRetransmits)
+	}
+	return out
 }
 
 func produceData(id string, b *fbs.TransportProduceDataRequestT) (func(*engine.Machine) (engine.DataProducerDump, error), error) {

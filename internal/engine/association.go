@@ -203,8 +203,8 @@ func (p *SCTPStreamParameters) sctp() sctp.StreamParameters {
 		Ordered:           *p.Ordered,
 		MaxPacketLifeTime: time.Duration(p.MaxPacketLifeTime) * time.Millisecond,
 	}
-	if p.MaxRetransmits != 0 {
-		s.MaxRetransmits = new(p.MaxRetransmits)
+	if p.MaxRetransmits != nil {
+		s.MaxRetransmits = new(*p.MaxRetransmits)
 	}
 	return s
 }

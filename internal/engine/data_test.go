@@ -213,11 +213,11 @@ func TestStreamParameters(t *testing.T) {
 		{SCTPStreamParameters{}, true, true},
 		{SCTPStreamParameters{StreamID: 65534}, true, true},
 		{SCTPStreamParameters{StreamID: 65535}, true, false},
-		{SCTPStreamParameters{MaxRetransmits: 3}, false, true},
+		{SCTPStreamParameters{MaxRetransmits: new(uint16(3))}, false, true},
 		{SCTPStreamParameters{MaxPacketLifeTime: 3}, false, true},
 		{SCTPStreamParameters{Ordered: new(false)}, false, true},
-		{SCTPStreamParameters{Ordered: new(true), MaxRetransmits: 3}, false, false},
-		{SCTPStreamParameters{Ordered: new(false), MaxPacketLifeTime: 3, MaxRetransmits: 3}, false, false},
+		{SCTPStreamParameters{Ordered: new(true), MaxRetransmits: new(uint16(3))}, false, false},
+		{SCTPStreamParameters{Ordered: new(false), MaxPacketLifeTime: 3, MaxRetransmits: new(uint16(3))}, false, false},
 	} {
 		got, err := test.in.checked()
 		if !test.ok {

@@ -31,17 +31,20 @@ type SCTPStreamParameters struct {
 	// engine returns it is never nil.
 	Ordered *bool
 	// MaxPacketLifeTime, in ms, and MaxRetransmits limit how long a message is
-	// sent again; 0 is no limit. At most one of them.
-	MaxPacketLifeTime, MaxRetransmits uint16
+	// sent again; at most one of them does. A life time of 0 is no limit. For
+	// MaxRetransmits nil is none, and so is 0 unless Ordered is false.
+	MaxPacketLifeTime uint16
+	MaxRetransmits    *uint16
 }
 
 // checked applies mediasoup's rules and fills in Ordered (media-plane §8.2).
 func (p *SCTPStreamParameters) checked() (SCTPStreamParameters, error) {
-	limited := p.MaxPacketLifeTime != 0 || p.MaxRetransmits != 0
+	retransmits := p.MaxRetransmits != nil && *p.MaxRetransmits != 0
+	limited := p.MaxPacketLifeTime != 0 || retransmits
 	switch {
 	case p.StreamID > maxStreamID:
 		return SCTPStreamParameters{}, invalid("streamId must not be greater than %d", maxStreamID)
-	case p.MaxPacketLifeTime != 0 && p.MaxRetransmits != 0:
+	case p.MaxPacketLifeTime != 0 && retransmits:
 		return SCTPStreamParameters{}, invalid("cannot provide both maxPacketLifeTime and maxRetransmits")
 	case limited && p.Ordered != nil && *p.Ordered:
 		return SCTPStreamParameters{}, invalid("cannot be ordered with maxPacketLifeTime or maxRetransmits")
@@ -51,6 +54,9 @@ func (p *SCTPStreamParameters) checked() (SCTPStreamParameters, error) {
 		out.Ordered = new(!limited)
 	} else {
 		out.Ordered = new(*p.Ordered)
+	}
+	if !retransmits && (*out.Ordered || p.MaxPacketLifeTime != 0) {
+		out.MaxRetransmits = nil
 	}
 	return out, nil
 }

@@ -22,6 +22,8 @@ let device;
 const transports = new Map();
 const producers = new Map();
 const consumers = new Map();
+const dataProducers = new Map();
+const dataConsumers = new Map(); // with what came
 const sources = [];
 const elements = new Map(); // of consumers
 
@@ -42,6 +44,9 @@ const commands = {
 		});
 		transport.on('produce', ({ kind, rtpParameters }, done, failed) => {
 			post('produce', { transportId: transport.id, kind, rtpParameters }).then(done, failed);
+		});
+		transport.on('producedata', ({ sctpStreamParameters, label, protocol }, done, failed) => {
+			post('producedata', { transportId: transport.id, sctpStreamParameters, label, protocol }).then(done, failed);
 		});
 		transport.on('connectionstatechange', (state) => log('transport', direction, state));
 	},
@@ -96,6 +101,55 @@ const commands = {
 		elements.set(consumer.id, element);
 		return { mimeType: consumer.rtpParameters.codecs[0].mimeType };
 	},
+
+	// produceData opens a data channel.
+	async produceData({ transportId, options }) {
+		const producer = await transports.get(transportId).produceData(options);
+		dataProducers.set(producer.id, producer);
+		if (producer.readyState !== 'open') await new Promise((resolve) => producer.once('open', resolve));
+		return { id: producer.id };
+	},
+
+	// consumeData receives one.
+	async consumeData({ transportId, options }) {
+		const consumer = await transports.get(transportId).consumeData(options);
+		const got = { texts: 0, inOrder: 0, bytes: 0, longest: 0, sum: 0, last: -1 };
+		dataConsumers.set(consumer.id, got);
+		consumer.on('message', (m) => {
+			if (typeof m === 'string') {
+				got.texts++;
+				const n = parseInt(m, 10);
+				if (n > got.last) got.inOrder++;
+				got.last = n;
+				return;
+			}
+			const data = new Uint8Array(m);
+			got.bytes += data.length;
+			got.longest = Math.max(got.longest, data.length);
+			for (const byte of data) got.sum += byte;
+		});
+	},
+
+	// sendTexts sends numbers, so many every 20 ms.
+	async sendTexts({ dataProducerId, count, each }) {
+		const producer = dataProducers.get(dataProducerId);
+		for (let n = 0; n < count;) {
+			for (let i = 0; i < each && n < count; i++) producer.send(String(n++));
+			await new Promise((resolve) => setTimeout(resolve, 20));
+		}
+	},
+
+	// sendBytes sends one message and returns the sum of its bytes.
+	sendBytes({ dataProducerId, length }) {
+		const data = new Uint8Array(length);
+		let sum = 0;
+		for (let i = 0; i < length; i++) sum += data[i] = (i * 31) % 251;
+		dataProducers.get(dataProducerId).send(data);
+		return { sum };
+	},
+
+	// received returns what came.
+	received({ id }) { return dataConsumers.get(id); },
 
 	pauseProducer({ producerId }) { producers.get(producerId).pause(); },
 	resumeProducer({ producerId }) { producers.get(producerId).resume(); },
