@@ -259,6 +259,9 @@ var (
 		fbs.ConsumerTraceEventTypeNACK: "nack", fbs.ConsumerTraceEventTypePLI: "pli",
 		fbs.ConsumerTraceEventTypeRTP: "rtp",
 	}
+	transportTraces = []string{
+		fbs.TransportTraceEventTypePROBATION: "probation", fbs.TransportTraceEventTypeBWE: "bwe",
+	}
 )
 
 // traces returns the names of trace events; unknown ones are left out.

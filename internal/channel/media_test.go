@@ -269,6 +269,18 @@ func TestTransports(t *testing.T) {
 	}
 	require.Nil(t, p.ask(fbs.MethodTRANSPORT_SET_MAX_INCOMING_BITRATE, "w", fbs.RequestBodyTransportSetMaxIncomingBitrateRequest,
 		&fbs.TransportSetMaxIncomingBitrateRequestT{MaxIncomingBitrate: 100000}))
+	require.Nil(t, p.ask(fbs.MethodTRANSPORT_SET_MIN_OUTGOING_BITRATE, "w", fbs.RequestBodyTransportSetMinOutgoingBitrateRequest,
+		&fbs.TransportSetMinOutgoingBitrateRequestT{MinOutgoingBitrate: 100000}))
+	p.refused("TypeError", fbs.MethodTRANSPORT_SET_MAX_OUTGOING_BITRATE, "w", fbs.RequestBodyTransportSetMaxOutgoingBitrateRequest,
+		&fbs.TransportSetMaxOutgoingBitrateRequestT{MaxOutgoingBitrate: 50000})
+	require.Nil(t, p.ask(fbs.MethodTRANSPORT_SET_MAX_OUTGOING_BITRATE, "w", fbs.RequestBodyTransportSetMaxOutgoingBitrateRequest,
+		&fbs.TransportSetMaxOutgoingBitrateRequestT{MaxOutgoingBitrate: 1 << 40}))
+	require.Nil(t, p.ask(fbs.MethodTRANSPORT_ENABLE_TRACE_EVENT, "w", fbs.RequestBodyTransportEnableTraceEventRequest,
+		&fbs.TransportEnableTraceEventRequestT{Events: []fbs.TransportTraceEventType{fbs.TransportTraceEventTypeBWE, 9}}))
+	wd := p.ask(fbs.MethodTRANSPORT_DUMP, "w", fbs.RequestBodyNONE, nil).(*fbs.WebRtcTransportDumpResponseT)
+	assert.Equal(t, []fbs.TransportTraceEventType{fbs.TransportTraceEventTypeBWE}, wd.Base.TraceEventTypes)
+	ws := p.ask(fbs.MethodTRANSPORT_GET_STATS, "w", fbs.RequestBodyNONE, nil).(*fbs.WebRtcTransportGetStatsResponseT)
+	assert.Equal(t, uint64(100000), *ws.Base.MinOutgoingBitrate)
 	require.Nil(t, p.ask(fbs.MethodROUTER_CLOSE_TRANSPORT, "r", fbs.RequestBodyRouterCloseTransportRequest,
 		&fbs.RouterCloseTransportRequestT{TransportId: "w"}))
 	require.Nil(t, p.ask(fbs.MethodWORKER_WEBRTCSERVER_CLOSE, "", fbs.RequestBodyWorkerCloseWebRtcServerRequest,

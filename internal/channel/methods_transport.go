@@ -1,6 +1,7 @@
 package channel
 
 import (
+	"math"
 	"time"
 
 	"github.com/mafalda-sfu/mafalda/internal/channel/fbs"
@@ -36,6 +37,18 @@ func init() {
 		fbs.MethodTRANSPORT_SET_MAX_INCOMING_BITRATE: set("transport.setMaxIncomingBitrate",
 			func(m *engine.Machine, id string, b *fbs.TransportSetMaxIncomingBitrateRequestT) error {
 				return m.SetMaxIncomingBitrate(id, b.MaxIncomingBitrate)
+			}),
+		fbs.MethodTRANSPORT_SET_MAX_OUTGOING_BITRATE: set("transport.setMaxOutgoingBitrate",
+			func(m *engine.Machine, id string, b *fbs.TransportSetMaxOutgoingBitrateRequestT) error {
+				return m.SetMaxOutgoingBitrate(id, uint32(min(b.MaxOutgoingBitrate, math.MaxUint32)))
+			}),
+		fbs.MethodTRANSPORT_SET_MIN_OUTGOING_BITRATE: set("transport.setMinOutgoingBitrate",
+			func(m *engine.Machine, id string, b *fbs.TransportSetMinOutgoingBitrateRequestT) error {
+				return m.SetMinOutgoingBitrate(id, uint32(min(b.MinOutgoingBitrate, math.MaxUint32)))
+			}),
+		fbs.MethodTRANSPORT_ENABLE_TRACE_EVENT: set("transport.enableTraceEvent",
+			func(m *engine.Machine, id string, b *fbs.TransportEnableTraceEventRequestT) error {
+				return m.TraceTransport(id, traces(transportTraces, b.Events))
 			}),
 		fbs.MethodTRANSPORT_RESTART_ICE: get("transport.restartIce", restartICE, func(p *fbs.TransportRestartIceResponseT) *fbs.ResponseBodyT {
 			return respond(fbs.ResponseBodyTransportRestartIceResponse, p)
@@ -242,7 +255,7 @@ func transportDump(d *engine.TransportDump) *fbs.ResponseBodyT {
 		},
 		MaxSendMessageSize:    d.MaxSendMessageSize,
 		MaxReceiveMessageSize: d.MaxReceiveMessageSize,
-		TraceEventTypes:       []fbs.TransportTraceEventType{},
+		TraceEventTypes:       traceTypes[fbs.TransportTraceEventType](transportTraces, d.TraceEventTypes),
 	}
 	if d.SCTP != nil {
 		sctpDump(base, d.SCTP)
@@ -330,6 +343,8 @@ func transportStats(s *engine.TransportStats) *fbs.ResponseBodyT {
 		RtxBytesSent:       s.RTXBytesSent,
 		RtxSendBitrate:     s.RTXSendBitrate,
 		MaxIncomingBitrate: some(s.MaxIncomingBitrate),
+		MaxOutgoingBitrate: some(uint64(s.MaxOutgoingBitrate)),
+		MinOutgoingBitrate: some(uint64(s.MinOutgoingBitrate)),
 	}
 	if s.Feedback {
 		base.AvailableIncomingBitrate = &s.AvailableIncomingBitrate

@@ -64,6 +64,8 @@ type transport struct {
 
 	reports  timer.Timer
 	feedback feedback
+	limits   outgoingLimits
+	trace    transportTrace
 	// bandwidth distributes what may be sent; nil: everybody takes what it wants.
 	bandwidth bandwidthUser
 
@@ -375,6 +377,7 @@ type TransportDump struct {
 	RIDProducers             []NameOwner
 	// Ids of the header extensions that the peer sends; 0: not negotiated.
 	MID, RID, RRID, AbsSendTime, TransportWideCC uint8
+	TraceEventTypes                              []string
 	// Of data; the limits are bytes of a message.
 	DataProducerIDs, DataConsumerIDs          []string
 	MaxSendMessageSize, MaxReceiveMessageSize uint32
@@ -408,6 +411,7 @@ func (t *transport) dump() TransportDump {
 	d := TransportDump{
 		ID: t.id, MID: t.recvIDs.mid, RID: t.recvIDs.rid, RRID: t.recvIDs.rrid,
 		AbsSendTime: t.recvIDs.absSendTime, TransportWideCC: t.recvIDs.twcc,
+		TraceEventTypes: t.trace.names(),
 	}
 	for _, p := range t.producers {
 		d.ProducerIDs = append(d.ProducerIDs, p.id)
@@ -442,7 +446,9 @@ type TransportStats struct {
 	AvailableIncomingBitrate uint64
 	PacketLossReceived       float64
 	MaxIncomingBitrate       uint64 // 0: no limit
-	SCTPState                string // empty without SCTP
+	// Limits of what is sent to the peer, in bit/s; 0: none.
+	MinOutgoingBitrate, MaxOutgoingBitrate uint32
+	SCTPState                              string // empty without SCTP
 	// State of the part, as in its dump.
 	WebRTC *WebRTCDump
 	Plain  *PlainDump
@@ -457,7 +463,10 @@ func (m *Machine) TransportStats(id string) (TransportStats, error) {
 	}
 	var d TransportDump
 	t.part.fill(&d)
-	s := TransportStats{ID: id, Timestamp: m.now, WebRTC: d.WebRTC, Plain: d.Plain, Pipe: d.Pipe}
+	s := TransportStats{
+		ID: id, Timestamp: m.now, WebRTC: d.WebRTC, Plain: d.Plain, Pipe: d.Pipe,
+		MinOutgoingBitrate: t.limits.low, MaxOutgoingBitrate: t.limits.high,
+	}
 	for _, c := range []struct {
 		counter        *rate.Counter
 		bytes, bitrate *uint64
