@@ -17,3 +17,15 @@ func TestAcceptance(t *testing.T) {
 		Inject: mafalda.Inject,
 	})
 }
+
+// The same with Workers that are processes.
+func TestAcceptanceProcess(t *testing.T) {
+	acceptance.Run(t, acceptance.Target{
+		New: func(t testing.TB) mafalda.SFU {
+			sfu := mafalda.NewProcessSFU()
+			t.Cleanup(func() { sfu.Close() })
+			return sfu
+		},
+		Inject: mafalda.Inject,
+	})
+}

@@ -8,11 +8,11 @@ import (
 	"github.com/mafalda-sfu/mafalda/internal/engine"
 )
 
-// A machine has the operations of a worker: [engine.Machine] in this process.
+// A machine has the operations of a worker: [engine.Machine] in this process,
+// [channel.Call] in another.
 // What they mean is documented there.
 //
-// A new operation gets a method here, on engine.Machine, and wherever else a
-// machine is implemented.
+// A new operation gets a method here, on engine.Machine and on channel.Call.
 type machine interface {
 	Dump() (engine.DumpWorker, error)
 	Usage() (engine.Usage, error)
@@ -29,7 +29,6 @@ type machine interface {
 	CreateDirectTransport(routerID string, o engine.DirectTransportOptions) (engine.TransportDump, error)
 	CloseTransport(id string) error
 	ConnectWebRTC(id string, role engine.DTLSRole, fingerprints []dtls.Fingerprint) (engine.DTLSRole, error)
-	// Of the dump that the next two return only the part of the kind is there.
 	ConnectPlain(id string, o engine.PlainConnectOptions) (engine.TransportDump, error)
 	ConnectPipe(id string, o engine.PipeConnectOptions) (engine.TransportDump, error)
 	RestartICE(id string) (ufrag, password string, err error)
@@ -83,8 +82,9 @@ type backend interface {
 	// it caused. What f does before the operation happens in the order of the
 	// operations.
 	do(ctx context.Context, f func(machine) error) ([]engine.Notification, error)
-	// leave is do for an operation that closes the object with that id. Peers
-	// are told first.
+	// close does an operation that closes something.
+	close(f func(machine) error)
+	// leave is close for the object with that id, whose peers are told first.
 	leave(id string, f func(machine) error)
 	updateSettings(ctx context.Context, s *WorkerUpdateableSettings) error
 	Inject(producerID string, packet []byte) error

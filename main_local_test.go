@@ -3,6 +3,7 @@ package mafalda
 import (
 	"context"
 	"errors"
+	"os"
 	"reflect"
 	"strings"
 	"sync"
@@ -15,7 +16,13 @@ import (
 	"github.com/mafalda-sfu/mafalda/internal/engine"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(asWorker) != "" {
+		os.Exit(serveWorker())
+	}
+	os.Setenv(asWorker, "1") // for what this process starts
+	goleak.VerifyTestMain(m)
+}
 
 const patience = 10 * time.Second
 
@@ -27,10 +34,20 @@ func inject(object, event any) error {
 	if !ok || !isErr {
 		return errors.ErrUnsupported
 	}
-	go func() { // ends with the call, which the loop never answers otherwise
-		_, _ = engine.Run(context.Background(), w.back.(engineBackend).Worker, func(*engine.Machine) error { panic(err) })
-	}()
-	return nil
+	switch b := w.back.(type) {
+	case engineBackend:
+		go func() { // ends with the call, which the loop never answers otherwise
+			_, _ = engine.Run(context.Background(), b.Worker, func(*engine.Machine) error { panic(err) })
+		}()
+		return nil
+	case processBackend:
+		p, err := os.FindProcess(b.PID())
+		if err != nil {
+			return err
+		}
+		return p.Kill()
+	}
+	return errors.ErrUnsupported
 }
 
 func testCodecs() []RouterRTPCodecCapability {

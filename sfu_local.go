@@ -9,7 +9,8 @@ import (
 	"github.com/mafalda-sfu/mafalda/internal/dtls"
 )
 
-// New returns an SFU whose Workers run in this process.
+// New returns an SFU whose Workers run in this process, unless
+// [WorkerSettings.WorkerBin] names a program for them.
 func New() SFU { return newSFU() }
 
 // CreateWorker creates a Worker in this process, on an SFU that all callers
@@ -31,7 +32,8 @@ var defaultSFU = sync.OnceValue(newSFU)
 // handshakes bounds the DTLS handshakes of the whole process.
 var handshakes = sync.OnceValue(func() *dtls.Limiter { return dtls.NewLimiter(0) })
 
-// An sfu is an [SFU] whose Workers run in this process.
+// An sfu is an [SFU] whose Workers run in this process, unless their settings
+// name a program.
 type sfu struct {
 	life
 	observer SFUObserver
@@ -78,7 +80,7 @@ func (s *sfu) createWorker(ctx context.Context, settings WorkerSettings, d drive
 	if s.Closed() {
 		return nil, ErrClosed
 	}
-	w, err := startWorker(s, settings, d)
+	w, err := startWorker(ctx, s, settings, d)
 	if err != nil {
 		return nil, err
 	}

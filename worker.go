@@ -33,6 +33,12 @@ type WorkerSettings struct {
 	// the certificate of all WebRTCTransports and its key: both or none.
 	// Empty means a fresh self-signed certificate for the Worker.
 	DTLSCertificateFile, DTLSPrivateKeyFile string
+	// WorkerBin is a program that runs the Worker in a process of its own and is
+	// driven over mediasoup's worker protocol: mafalda-worker, or a
+	// mediasoup-worker 3.27.1. It is looked for like a command. The process ends
+	// with the Worker, and with ours; when it ends by itself the Worker has died.
+	// Empty means that the Worker runs in this process.
+	WorkerBin string
 	// AppData is kept as it is.
 	AppData any
 }

@@ -2,7 +2,9 @@ package mafalda
 
 import (
 	"context"
+	"errors"
 	"sync"
+	"time"
 
 	"github.com/mafalda-sfu/mafalda/internal/driver"
 	"github.com/mafalda-sfu/mafalda/internal/engine"
@@ -22,6 +24,7 @@ type worker struct {
 	died    bool              // guarded by mu
 	servers []*webRTCServer   // guarded by mu; in order of creation, until they have ended
 	routers []*router         // guarded by mu; in order of creation, until they have ended
+	meter   loadMeter         // guarded by mu; of a process
 	targets map[string]target // guarded by mu; by id, from before its creation until it is closed
 
 	stamps uint64 // owned by whoever does an operation of the backend
@@ -32,16 +35,20 @@ var (
 	_ LoadReporter = (*worker)(nil)
 )
 
-// startWorker starts a Worker on d, nil for the driver of the system. It is not
-// born yet.
-func startWorker(s *sfu, settings WorkerSettings, d driver.Driver) (*worker, error) {
+// startWorker starts a Worker on d, nil for the driver of the system, or in the
+// process that the settings name. It is not born yet.
+func startWorker(ctx context.Context, s *sfu, settings WorkerSettings, d driver.Driver) (*worker, error) {
 	w := &worker{sfu: s, targets: map[string]target{}}
 	w.init(w, "Worker", newID(), settings.AppData)
-	b, err := startEngine(w, &settings, d)
+	var err error
+	if settings.WorkerBin != "" {
+		w.back, err = startProcess(ctx, w, &settings)
+	} else {
+		w.back, err = startEngine(w, &settings, d)
+	}
 	if err != nil {
 		return nil, err
 	}
-	w.back = b
 	return w, nil
 }
 
@@ -169,13 +176,40 @@ func (w *worker) ResourceUsage(ctx context.Context) (WorkerResourceUsage, error)
 	}, nil
 }
 
-// Load implements [LoadReporter].
+// Load implements [LoadReporter]. Of a process only CPU is known.
 func (w *worker) Load(ctx context.Context) (Load, error) {
 	l, err := ask(ctx, &w.object, "Load", onEngine((*engine.Machine).Load))
+	if err == nil {
+		return Load(l), nil
+	}
+	if !errors.Is(err, errors.ErrUnsupported) {
+		return Load{}, err
+	}
+	u, err := w.ResourceUsage(ctx)
 	if err != nil {
 		return Load{}, err
 	}
-	return Load(l), nil
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.meter.read(time.Now(), u), nil
+}
+
+// A loadMeter makes loads of readings of the resource usage. Readings less than
+// a second apart give the same.
+type loadMeter struct {
+	at   time.Time // of the last reading
+	last WorkerResourceUsage
+	load Load
+}
+
+func (m *loadMeter) read(now time.Time, u WorkerResourceUsage) Load {
+	if elapsed := now.Sub(m.at); m.at.IsZero() {
+		m.at, m.last = now, u
+	} else if elapsed >= time.Second {
+		m.load = LoadBetween(m.last, u, elapsed)
+		m.at, m.last = now, u
+	}
+	return m.load
 }
 
 // stampOnLoop numbers operations in their order, so that two goroutines agree on
@@ -295,13 +329,9 @@ func (w *worker) die(err error) {
 	play(c.steps)
 }
 
-// closeOnLoop lets the engine close something. A loop that is gone has closed
-// it already.
-func (w *worker) closeOnLoop(f func(machine) error) {
-	// The error is that the Worker, or a parent, was faster. What the operation
-	// caused is known here, and part of the closing.
-	_, _ = w.back.do(context.Background(), f)
-}
+// closeOnLoop lets the backend close something. A Worker that is gone has closed
+// it already. What the operation caused is known here, and part of the closing.
+func (w *worker) closeOnLoop(f func(machine) error) { w.back.close(f) }
 
 // leaveOnLoop is closeOnLoop for the object with that id, whose transports may
 // have peers that are told first.

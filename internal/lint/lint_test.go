@@ -94,6 +94,7 @@ var layers = map[string]int{
 
 // sameLayer lists the imports within one layer.
 var sameLayer = map[[2]string]bool{
+	{".", "internal/channel"}:                           true,
 	{"acceptance", "internal/peer"}:                     true,
 	{"interop/relay", "interop/impair"}:                 true,
 	{"internal/stream", "internal/nack"}:                true,
