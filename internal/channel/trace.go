@@ -14,6 +14,14 @@ func trace(id string, e *engine.TraceEvent) *fbs.MessageBodyT {
 	if in {
 		direction = fbs.TraceDirectionDIRECTION_IN
 	}
+	switch e.Type {
+	case "probation", "bwe":
+		return notification(id, fbs.EventTRANSPORT_TRACE, fbs.NotificationBodyTransportTraceNotification,
+			&fbs.TransportTraceNotificationT{
+				Type: number[fbs.TransportTraceEventType](transportTraces, e.Type), Timestamp: milliseconds(e.Timestamp),
+				Direction: direction, Info: transportTrace(e),
+			})
+	}
 	if e.Type == "sr" || in == (e.Packet != nil) {
 		return notification(id, fbs.EventPRODUCER_TRACE, fbs.NotificationBodyProducerTraceNotification,
 			&fbs.ProducerTraceNotificationT{
@@ -26,6 +34,22 @@ func trace(id string, e *engine.TraceEvent) *fbs.MessageBodyT {
 			Type: number[fbs.ConsumerTraceEventType](consumerTraces, e.Type), Timestamp: milliseconds(e.Timestamp),
 			Direction: direction, Info: consumerTrace(e),
 		})
+}
+
+func transportTrace(e *engine.TraceEvent) *fbs.TransportTraceInfoT {
+	b := e.BWE
+	if b == nil {
+		return nil
+	}
+	kind := fbs.BweTypeTRANSPORT_CC
+	if b.REMB {
+		kind = fbs.BweTypeREMB
+	}
+	return &fbs.TransportTraceInfoT{Type: fbs.TransportTraceInfoBweTraceInfo, Value: &fbs.BweTraceInfoT{
+		BweType: kind, DesiredBitrate: b.Desired, EffectiveDesiredBitrate: b.EffectiveDesired,
+		MinBitrate: b.Min, MaxBitrate: b.Max, StartBitrate: b.Start,
+		MaxPaddingBitrate: b.MaxPadding, AvailableBitrate: b.Available,
+	}}
 }
 
 func producerTrace(e *engine.TraceEvent) *fbs.ProducerTraceInfoT {

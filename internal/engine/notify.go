@@ -103,13 +103,22 @@ type Tuple struct {
 
 // TraceEvent is the content of a [Trace].
 type TraceEvent struct {
-	Type      string // "rtp", "keyframe", "nack", "pli", "fir", "sr"
+	Type      string // "rtp", "keyframe", "nack", "pli", "fir", "sr"; of transports "probation", "bwe"
 	Direction string // "in" or "out"
 	Timestamp time.Duration
 	Packet    *PacketDump // of rtp and keyframe
 	IsRTX     bool        // of rtp and keyframe
 	SSRC      uint32      // of pli, fir and sr
 	SR        *SenderReport
+	BWE       *BWETrace // of bwe
+}
+
+// BWETrace is what a transport knows of the bandwidth to its peer, in bit/s.
+type BWETrace struct {
+	REMB                      bool // the peer sends REMB; else transport-cc feedback
+	Desired, EffectiveDesired uint64
+	Min, Max, Start           uint64
+	MaxPadding, Available     uint64
 }
 
 // PacketDump describes one RTP packet of a trace event.
