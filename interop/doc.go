@@ -11,5 +11,6 @@
 // set. The browser's page is in page/, the programs of npm are pinned in
 // package-lock.json. Package impair is the bad network between both ends, and
 // the command relay is the same for use by hand.
-// The command mediasoup-suite runs mediasoup's own tests on our worker.
+// The command mediasoup-suite runs mediasoup's own tests on our worker, and
+// vectors compares it with recordings of the real one.
 package interop

@@ -86,6 +86,8 @@ var layers = map[string]int{
 	"interop/relay":   9,
 
 	"interop/mediasoup-suite": 9,
+	"interop/npm":             9,
+	"interop/vectors":         9,
 
 	"internal/channel/verify/gen": 9,
 
@@ -96,6 +98,8 @@ var layers = map[string]int{
 var sameLayer = map[[2]string]bool{
 	{".", "internal/channel"}:                           true,
 	{"acceptance", "internal/peer"}:                     true,
+	{"interop/mediasoup-suite", "interop/npm"}:          true,
+	{"interop/vectors", "interop/npm"}:                  true,
 	{"interop/relay", "interop/impair"}:                 true,
 	{"internal/stream", "internal/nack"}:                true,
 	{"internal/stream", "internal/score"}:               true,

