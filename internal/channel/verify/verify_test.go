@@ -3,6 +3,7 @@ package verify
 import (
 	"encoding/binary"
 	"flag"
+	"math"
 	"runtime"
 	"testing"
 
@@ -239,10 +240,16 @@ func TestMutated(t *testing.T) {
 			continue
 		}
 		passed++
-		runtime.ReadMemStats(&before)
-		unpack(frame)
-		runtime.ReadMemStats(&after)
-		grown := float64(after.TotalAlloc-before.TotalAlloc) / float64(len(frame))
+		grown := math.Inf(1)
+		for range 3 { // the runtime's own goroutines allocate too, now and then
+			runtime.ReadMemStats(&before)
+			unpack(frame)
+			runtime.ReadMemStats(&after)
+			grown = min(grown, float64(after.TotalAlloc-before.TotalAlloc)/float64(len(frame)))
+			if grown <= 8 {
+				break
+			}
+		}
 		worst = max(worst, grown)
 		require.LessOrEqual(t, grown, 8.0, "%x", frame)
 	}
