@@ -49,6 +49,8 @@ type machine interface {
 	PauseConsumer(id string) error
 	ResumeConsumer(id string) error
 	RequestKeyFrame(id string) error
+	SetPreferredLayers(id string, l engine.Layers) (*engine.Layers, error)
+	SetPriority(id string, priority uint8) error
 	TraceConsumer(id string, types []string) error
 	DumpConsumer(id string) (engine.ConsumerDump, error)
 	ConsumerStats(id string) (engine.ConsumerStats, error)

@@ -20,6 +20,9 @@ type ConsumerOptions struct {
 	EnableRTX *bool
 	// IgnoreDTX drops the packets with which Opus fills silence.
 	IgnoreDTX bool
+	// PreferredLayers are the layers to forward at most, of a Producer that has
+	// some; nil means all of them. What is above the highest means that.
+	PreferredLayers *ConsumerLayers
 	// Pipe forwards all streams of the Producer as they are, as a PipeTransport
 	// does. The Consumer has no MID then.
 	Pipe bool
@@ -32,12 +35,15 @@ func (o *ConsumerOptions) validate() error {
 	if o.ProducerID == "" {
 		return invalid("ProducerID is missing")
 	}
+	if o.PreferredLayers != nil {
+		return o.PreferredLayers.validate()
+	}
 	return nil
 }
 
 // validatePipe checks that o has nothing that a PipeTransport can't do.
 func (o *ConsumerOptions) validatePipe() error {
-	if o.Paused || o.MID != "" || o.EnableRTX != nil || o.IgnoreDTX {
+	if o.Paused || o.MID != "" || o.EnableRTX != nil || o.IgnoreDTX || o.PreferredLayers != nil {
 		return invalid("a Consumer of a PipeTransport takes everything: of its options there are ProducerID and AppData only")
 	}
 	return nil
@@ -69,6 +75,25 @@ type ConsumerScore struct {
 	ProducerScores []int `json:"producerScores"` // of all its streams
 }
 
+// ConsumerLayers are a spatial layer, for simulcast the stream, and a temporal
+// layer. Both count from 0.
+type ConsumerLayers struct {
+	SpatialLayer int `json:"spatialLayer"`
+	// TemporalLayer may be nil where layers are preferred: the highest. Layers
+	// that come from a Consumer have it.
+	TemporalLayer *int `json:"temporalLayer,omitempty"`
+}
+
+func (l *ConsumerLayers) validate() error {
+	if l.SpatialLayer < 0 {
+		return invalid("spatial layer %d", l.SpatialLayer)
+	}
+	if l.TemporalLayer != nil && *l.TemporalLayer < 0 {
+		return invalid("temporal layer %d", *l.TemporalLayer)
+	}
+	return nil
+}
+
 // A Consumer is the media of a Producer that a Transport sends.
 // Its methods may be called by many goroutines at a time.
 type Consumer interface {
@@ -88,6 +113,25 @@ type Consumer interface {
 	Paused() bool
 	ProducerPaused() bool
 	Score() ConsumerScore
+	// Priority is the weight when bandwidth is distributed among the Consumers of
+	// a Transport that send video, 1 to 255; 1 at first.
+	Priority() int
+	// PreferredLayers returns the layers to be forwarded at most, those that exist;
+	// nil if the Consumer is neither simulcast nor SVC.
+	PreferredLayers() *ConsumerLayers
+	// CurrentLayers returns the layers that are forwarded, nil while there are none
+	// to choose from or none is.
+	CurrentLayers() *ConsumerLayers
+
+	// SetPreferredLayers sets what PreferredLayers returns. A layer above the
+	// highest means that. Where there are no layers it does nothing. Errors:
+	// [ErrInvalidArgument] when negative, [ErrClosed], or the error of ctx.
+	SetPreferredLayers(ctx context.Context, l ConsumerLayers) error
+	// SetPriority sets what Priority returns. Errors: [ErrInvalidArgument] when it
+	// is not in 1 to 255, [ErrClosed], or the error of ctx.
+	SetPriority(ctx context.Context, priority int) error
+	// UnsetPriority sets the priority to 1.
+	UnsetPriority(ctx context.Context) error
 
 	// Pause stops sending. Pausing a paused Consumer does nothing.
 	// Errors: [ErrClosed], or the error of ctx.
@@ -121,7 +165,9 @@ type ConsumerEvents struct {
 	ProducerPause  Event[struct{}] // its Producer was paused
 	ProducerResume Event[struct{}] // its Producer was resumed
 	Score          Event[ConsumerScore]
-	Trace          Event[TraceEvent]
+	// LayersChange has the layers that are forwarded from now on; nil for none.
+	LayersChange Event[*ConsumerLayers]
+	Trace        Event[TraceEvent]
 	// RTP is a packet for the endpoint, on a DirectTransport. The listener may
 	// keep but not modify it.
 	RTP Event[[]byte]
@@ -132,10 +178,11 @@ type ConsumerObserver struct {
 	Close Event[struct{}] // once, whoever closed it
 	// Pause and Resume: media stopped or began to flow, because of the Consumer
 	// or of its Producer.
-	Pause  Event[struct{}]
-	Resume Event[struct{}]
-	Score  Event[ConsumerScore]
-	Trace  Event[TraceEvent]
+	Pause        Event[struct{}]
+	Resume       Event[struct{}]
+	Score        Event[ConsumerScore]
+	LayersChange Event[*ConsumerLayers]
+	Trace        Event[TraceEvent]
 }
 
 // ConsumerDump is what [Consumer.Dump] returns.
@@ -153,4 +200,11 @@ type ConsumerDump struct {
 	Priority                   int                     `json:"priority"`
 	RTPStream                  *RTPStreamDump          `json:"rtpStream,omitempty"`  // but for pipes
 	RTPStreams                 []RTPStreamDump         `json:"rtpStreams,omitempty"` // of pipes
+	// Of simulcast and SVC, -1 for none.
+	PreferredSpatialLayer  *int `json:"preferredSpatialLayer,omitempty"`
+	TargetSpatialLayer     *int `json:"targetSpatialLayer,omitempty"`
+	CurrentSpatialLayer    *int `json:"currentSpatialLayer,omitempty"`
+	PreferredTemporalLayer *int `json:"preferredTemporalLayer,omitempty"`
+	TargetTemporalLayer    *int `json:"targetTemporalLayer,omitempty"`
+	CurrentTemporalLayer   *int `json:"currentTemporalLayer,omitempty"`
 }

@@ -24,6 +24,11 @@ type consumer struct {
 	pauseSet       uint64 // stamp of what set paused
 	producerPaused bool
 	score          ConsumerScore // its list is never modified in place
+	priority       int
+	prioritySet    uint64          // stamp of what set priority
+	preferred      *ConsumerLayers // never modified in place
+	preferredSet   uint64          // stamp of what set preferred
+	current        *ConsumerLayers // never modified in place
 	seen           recency
 }
 
@@ -33,6 +38,7 @@ var _ Consumer = (*consumer)(nil)
 func (c *consumer) initLocked(r *engine.ConsumeResult) {
 	c.typ = ConsumerType(r.Type.String())
 	c.paused, c.producerPaused = r.Paused, r.ProducerPaused
+	c.priority, c.preferred = 1, consumerLayers(r.PreferredLayers)
 	if c.score = consumerScore(r.Score); c.t.typ == TransportTypePipe { // and so it stays
 		c.score = ConsumerScore{Score: 10, ProducerScore: 10, ProducerScores: []int{}}
 	}
@@ -61,6 +67,31 @@ func (c *consumer) Score() ConsumerScore {
 	c.w.mu.Lock()
 	defer c.w.mu.Unlock()
 	return c.score.clone()
+}
+
+func (c *consumer) Priority() int {
+	c.w.mu.Lock()
+	defer c.w.mu.Unlock()
+	return c.priority
+}
+
+func (c *consumer) PreferredLayers() *ConsumerLayers {
+	c.w.mu.Lock()
+	defer c.w.mu.Unlock()
+	return c.preferred.clone()
+}
+
+func (c *consumer) CurrentLayers() *ConsumerLayers {
+	c.w.mu.Lock()
+	defer c.w.mu.Unlock()
+	return c.current.clone()
+}
+
+func (l *ConsumerLayers) clone() *ConsumerLayers {
+	if l == nil {
+		return nil
+	}
+	return &ConsumerLayers{l.SpatialLayer, clonePointer(l.TemporalLayer)}
 }
 
 func (s ConsumerScore) clone() ConsumerScore {
@@ -96,6 +127,58 @@ func (c *consumer) setPaused(ctx context.Context, op string, paused bool, f func
 	case flips:
 		c.observer.Resume.emitUnless(&c.closed, struct{}{})
 	}
+	c.w.deliver(notes)
+	return nil
+}
+
+func (c *consumer) SetPreferredLayers(ctx context.Context, l ConsumerLayers) error {
+	const op = "SetPreferredLayers"
+	if err := l.validate(); err != nil {
+		return c.fail(op, err)
+	}
+	type result struct {
+		stamp  uint64
+		layers *engine.Layers
+	}
+	r, notes, err := askNotes(ctx, &c.object, func(m machine) (result, error) {
+		got, err := m.SetPreferredLayers(c.id, engineLayers(&l))
+		return result{c.w.stampOnLoop(), got}, err
+	})
+	if err != nil {
+		return c.fail(op, err)
+	}
+	c.w.mu.Lock()
+	if r.stamp > c.preferredSet {
+		c.preferredSet, c.preferred = r.stamp, consumerLayers(r.layers)
+	}
+	c.w.mu.Unlock()
+	c.w.deliver(notes)
+	return nil
+}
+
+func (c *consumer) SetPriority(ctx context.Context, priority int) error {
+	return c.setPriority(ctx, "SetPriority", priority)
+}
+
+func (c *consumer) UnsetPriority(ctx context.Context) error {
+	return c.setPriority(ctx, "UnsetPriority", 1)
+}
+
+func (c *consumer) setPriority(ctx context.Context, op string, priority int) error {
+	if priority < 1 || priority > 255 {
+		return c.fail(op, invalid("priority %d", priority))
+	}
+	stamp, notes, err := askNotes(ctx, &c.object, func(m machine) (uint64, error) {
+		return c.w.stampOnLoop(), m.SetPriority(c.id, uint8(priority))
+	})
+	if err != nil {
+		return c.fail(op, err)
+	}
+	c.w.mu.Lock()
+	if stamp > c.prioritySet {
+		c.prioritySet, c.priority = stamp, priority
+	}
+	c.w.mu.Unlock()
 	c.w.deliver(notes)
 	return nil
 }
@@ -154,6 +237,12 @@ func (c *consumer) notify(n engine.Notification) {
 		if c.apply(noteScore, n.Seq, func() { c.score = score }) {
 			c.events.Score.emitUnless(&c.closed, score.clone())
 			c.observer.Score.emitUnless(&c.closed, score.clone())
+		}
+	case engine.ConsumerLayersChange:
+		layers := consumerLayers(b.Layers)
+		if c.apply(noteLayers, n.Seq, func() { c.current = layers }) {
+			c.events.LayersChange.emitUnless(&c.closed, layers.clone())
+			c.observer.LayersChange.emitUnless(&c.closed, layers.clone())
 		}
 	case engine.Trace:
 		e := traceEvent(&b.Event)

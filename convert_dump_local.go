@@ -283,6 +283,11 @@ func consumerDump(d *engine.ConsumerDump) ConsumerDump {
 		ProducerPaused:             d.ProducerPaused,
 		Priority:                   int(d.Priority),
 	}
+	if l := d.Layers; l != nil {
+		out.PreferredSpatialLayer, out.PreferredTemporalLayer = new(int(l.Preferred.Spatial)), new(int(l.Preferred.Temporal))
+		out.TargetSpatialLayer, out.TargetTemporalLayer = new(int(l.Target.Spatial)), new(int(l.Target.Temporal))
+		out.CurrentSpatialLayer, out.CurrentTemporalLayer = new(int(l.Current.Spatial)), new(int(l.Current.Temporal))
+	}
 	if d.Type != engine.PipeType {
 		out.RTPStream = new(rtpStreamDump(&d.Streams[0]))
 	} else {

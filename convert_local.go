@@ -165,6 +165,21 @@ func consumerScore(s engine.ConsumerScore) ConsumerScore {
 	return out
 }
 
+func engineLayers(l *ConsumerLayers) engine.Layers {
+	e := engine.Layers{Spatial: int8(min(l.SpatialLayer, math.MaxInt8)), Temporal: -1}
+	if l.TemporalLayer != nil {
+		e.Temporal = int8(min(*l.TemporalLayer, math.MaxInt8))
+	}
+	return e
+}
+
+func consumerLayers(l *engine.Layers) *ConsumerLayers {
+	if l == nil {
+		return nil
+	}
+	return &ConsumerLayers{int(l.Spatial), new(int(l.Temporal))}
+}
+
 // traceNames returns names of trace events as the engine takes them.
 func traceNames(types []TraceEventType) []string {
 	out := make([]string, len(types))

@@ -306,6 +306,7 @@ const (
 	noteDTLS
 	noteRTCPTuple
 	noteScore
+	noteLayers
 	noteOrientation
 	notePause
 	noteSCTP

@@ -199,11 +199,11 @@ func (t *transport) Consume(ctx context.Context, o ConsumerOptions) (Consumer, e
 	}
 	c := &consumer{t: t, p: p, rtpParameters: params}
 	c.init(t.w, "Consumer", newID(), o.AppData)
-	return t.addConsumer(ctx, c, engine.ConsumeOptions{
-		Paused:    o.Paused,
-		IgnoreDTX: o.IgnoreDTX,
-		Pipe:      o.Pipe,
-	})
+	e := engine.ConsumeOptions{Paused: o.Paused, IgnoreDTX: o.IgnoreDTX, Pipe: o.Pipe}
+	if o.PreferredLayers != nil {
+		e.PreferredLayers = new(engineLayers(o.PreferredLayers))
+	}
+	return t.addConsumer(ctx, c, e)
 }
 
 // addConsumer lets the engine create c and emits its birth. Of e the caller
