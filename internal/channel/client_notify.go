@@ -73,6 +73,14 @@ func bodyOf(n *fbs.NotificationT) any {
 			traceInfo(&e, b.Info.Value)
 		}
 		return engine.Trace{Event: e}
+	case *fbs.TransportTraceNotificationT:
+		e := engine.TraceEvent{
+			Type: named(transportTraces, b.Type), Direction: direction(b.Direction), Timestamp: duration(b.Timestamp),
+		}
+		if b.Info != nil {
+			traceInfo(&e, b.Info.Value)
+		}
+		return engine.Trace{Event: e}
 	case *fbs.TransportSctpStateChangeNotificationT:
 		return engine.SCTPStateChange{State: named(sctpStates, b.SctpState)}
 	case *fbs.TransportSctpNegotiatedCapabilitiesNotificationT:
@@ -115,6 +123,13 @@ func duration(ms uint64) time.Duration { return time.Duration(ms) * time.Millise
 // traceInfo adds what a trace event of some type has.
 func traceInfo(e *engine.TraceEvent, info any) {
 	switch i := info.(type) {
+	case *fbs.BweTraceInfoT:
+		e.BWE = &engine.BWETrace{
+			REMB:    i.BweType == fbs.BweTypeREMB,
+			Desired: i.DesiredBitrate, EffectiveDesired: i.EffectiveDesiredBitrate,
+			Min: i.MinBitrate, Max: i.MaxBitrate, Start: i.StartBitrate,
+			MaxPadding: i.MaxPaddingBitrate, Available: i.AvailableBitrate,
+		}
 	case *fbs.ProducerKeyFrameTraceInfoT:
 		e.Packet, e.IsRTX = packetFrom(i.RtpPacket), i.IsRtx
 	case *fbs.ProducerRtpTraceInfoT:

@@ -3,6 +3,7 @@ package channel
 import (
 	"cmp"
 	"errors"
+	"math"
 	"strings"
 
 	"github.com/mafalda-sfu/mafalda/internal/channel/fbs"
@@ -181,13 +182,30 @@ func (k *Call) RestartICE(id string) (ufrag, password string, err error) {
 	return r.UsernameFragment, r.Password, nil
 }
 
-func (k *Call) SetMaxIncomingBitrate(id string, bitrate uint64) error {
-	_, err := k.do(request{
-		method: fbs.MethodTRANSPORT_SET_MAX_INCOMING_BITRATE, id: id, kind: fbs.RequestBodyTransportSetMaxIncomingBitrateRequest,
-		body:  &fbs.TransportSetMaxIncomingBitrateRequestT{MaxIncomingBitrate: bitrate},
-		class: errors.ErrUnsupported, // by this kind of transport
-	})
+// limit does a request that not all kinds of transport have.
+func (k *Call) limit(m fbs.Method, id string, kind fbs.RequestBody, body any) error {
+	_, err := k.do(request{method: m, id: id, kind: kind, body: body, class: errors.ErrUnsupported})
 	return err
+}
+
+func (k *Call) SetMaxIncomingBitrate(id string, bitrate uint64) error {
+	return k.limit(fbs.MethodTRANSPORT_SET_MAX_INCOMING_BITRATE, id, fbs.RequestBodyTransportSetMaxIncomingBitrateRequest,
+		&fbs.TransportSetMaxIncomingBitrateRequestT{MaxIncomingBitrate: bitrate})
+}
+
+func (k *Call) SetMaxOutgoingBitrate(id string, bps uint32) error {
+	return k.limit(fbs.MethodTRANSPORT_SET_MAX_OUTGOING_BITRATE, id, fbs.RequestBodyTransportSetMaxOutgoingBitrateRequest,
+		&fbs.TransportSetMaxOutgoingBitrateRequestT{MaxOutgoingBitrate: uint64(bps)})
+}
+
+func (k *Call) SetMinOutgoingBitrate(id string, bps uint32) error {
+	return k.limit(fbs.MethodTRANSPORT_SET_MIN_OUTGOING_BITRATE, id, fbs.RequestBodyTransportSetMinOutgoingBitrateRequest,
+		&fbs.TransportSetMinOutgoingBitrateRequestT{MinOutgoingBitrate: uint64(bps)})
+}
+
+func (k *Call) TraceTransport(id string, types []string) error {
+	return k.set(fbs.MethodTRANSPORT_ENABLE_TRACE_EVENT, id, fbs.RequestBodyTransportEnableTraceEventRequest,
+		&fbs.TransportEnableTraceEventRequestT{Events: traceTypes[fbs.TransportTraceEventType](transportTraces, types)})
 }
 
 func (k *Call) DumpTransport(id string) (engine.TransportDump, error) {
@@ -268,6 +286,7 @@ func baseDumpFrom(b *fbs.TransportDumpT) engine.TransportDump {
 		MaxSendMessageSize:    b.MaxSendMessageSize,
 		MaxReceiveMessageSize: b.MaxReceiveMessageSize,
 		Direct:                b.Direct,
+		TraceEventTypes:       traces(transportTraces, b.TraceEventTypes),
 	}
 }
 
@@ -365,6 +384,8 @@ func baseStatsFrom(b *fbs.TransportStatsT) engine.TransportStats {
 		AvailableIncomingBitrate: or0(b.AvailableIncomingBitrate),
 		PacketLossReceived:       or0(b.RtpPacketLossReceived),
 		MaxIncomingBitrate:       or0(b.MaxIncomingBitrate),
+		MaxOutgoingBitrate:       uint32(min(or0(b.MaxOutgoingBitrate), math.MaxUint32)),
+		MinOutgoingBitrate:       uint32(min(or0(b.MinOutgoingBitrate), math.MaxUint32)),
 	}
 	if b.SctpState != nil {
 		s.SCTPState = named(sctpStates, *b.SctpState)

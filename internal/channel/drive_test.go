@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/mafalda-sfu/mafalda/internal/channel/fbs"
+	"github.com/mafalda-sfu/mafalda/internal/channel/verify"
 	"github.com/mafalda-sfu/mafalda/internal/engine"
 )
 
@@ -263,4 +264,45 @@ func TestDriveAbandoned(t *testing.T) {
 	replies.Close()
 	<-d.ended
 	out.Close()
+}
+
+// Every notification that the worker's side can write is read back as it was.
+func TestDriveNotifications(t *testing.T) {
+	tuple := engine.Tuple{LocalAddress: "127.0.0.1", LocalPort: 1, RemoteIP: "127.0.0.2", RemotePort: 2, Protocol: "tcp"}
+	packet := &engine.PacketDump{PayloadType: 1, SequenceNumber: 2, Timestamp: 3, SSRC: 4, Size: 5, MID: "m", WideSequenceNumber: 7, HasWideSequenceNumber: true}
+	for _, body := range []any{
+		engine.ICEStateChange{State: "completed"},
+		engine.ICESelectedTupleChange{Tuple: tuple},
+		engine.DTLSStateChange{State: "connected", RemoteCertificate: "pem"},
+		engine.PlainTuple{Tuple: tuple},
+		engine.PlainRTCPTuple{Tuple: tuple},
+		engine.DirectRTCP{Packet: []byte{1}},
+		engine.ProducerScoreChange{Scores: []engine.StreamScore{{EncodingIndex: 1, SSRC: 2, RID: "r", Score: 3}}},
+		engine.VideoOrientationChange{Camera: true, Flip: true, Rotation: 270},
+		engine.ConsumerProducerPause{}, engine.ConsumerProducerResume{}, engine.ConsumerProducerClose{},
+		engine.ConsumerRTP{Packet: []byte{1, 2}},
+		engine.ConsumerScoreChange{Score: engine.ConsumerScore{Score: 1, ProducerScore: 2, ProducerScores: []uint8{3, 4}}},
+		engine.ConsumerLayersChange{Layers: &engine.Layers{Spatial: 1, Temporal: 2}}, engine.ConsumerLayersChange{},
+		engine.SCTPStateChange{State: "connected"},
+		engine.SCTPNegotiated{MaxOutbound: 1, MaxInbound: 2},
+		engine.DataConsumerProducerPause{}, engine.DataConsumerProducerResume{}, engine.DataConsumerProducerClose{},
+		engine.DataConsumerMessage{PPID: 51, Data: []byte("x")},
+		engine.DataConsumerBufferedAmountLow{Amount: 1}, engine.DataConsumerSendBufferFull{},
+		engine.DominantSpeaker{ProducerID: "p"},
+		engine.AudioVolumes{Volumes: []engine.Volume{{ProducerID: "p", Volume: -3}}}, engine.AudioSilence{},
+		engine.Trace{Event: engine.TraceEvent{Type: "rtp", Direction: "in", Timestamp: time.Second, Packet: packet, IsRTX: true}},
+		engine.Trace{Event: engine.TraceEvent{Type: "keyframe", Direction: "out", Packet: packet}},
+		engine.Trace{Event: engine.TraceEvent{Type: "pli", Direction: "out", SSRC: 1}},
+		engine.Trace{Event: engine.TraceEvent{Type: "fir", Direction: "in", SSRC: 1}},
+		engine.Trace{Event: engine.TraceEvent{Type: "sr", Direction: "in", SSRC: 1, SR: &engine.SenderReport{SSRC: 1, PacketCount: 2}}},
+		engine.Trace{Event: engine.TraceEvent{Type: "bwe", Direction: "out", BWE: &engine.BWETrace{REMB: true, Desired: 1, Available: 2}}},
+	} {
+		m := notificationOf(engine.Notification{Target: "id", Body: body})
+		require.NotNil(t, m, "%#v", body)
+		frame := frameOf(m.Type, m.Value)
+		require.NoError(t, verify.VerifyFromWorker(frame[prefix:]), "%#v", body)
+		n := fbs.GetSizePrefixedRootAsMessage(frame, 0).UnPack().Data.Value.(*fbs.NotificationT)
+		assert.Equal(t, "id", n.HandlerId)
+		assert.Equal(t, body, bodyOf(n))
+	}
 }
