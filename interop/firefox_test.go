@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/mafalda-sfu/mafalda"
 )
 
 // openFirefox opens a page in a Firefox of its own, in a network namespace:
@@ -27,6 +29,7 @@ func openFirefox(t *testing.T, ctx context.Context, ns *namespace, s *signalling
 		"dom.securecontext.allowlist":                       ns.here.String(), // else no camera over http
 		"media.peerconnection.ice.obfuscate_host_addresses": false,
 		"media.gmp-manager.updateEnabled":                   false,
+		"media.peerconnection.video.start_bitrate":          2500, // kbit/s
 		"app.update.enabled":                                false,
 		"browser.shell.checkDefaultBrowser":                 false,
 		"browser.aboutwelcome.enabled":                      false,
@@ -64,19 +67,22 @@ func TestFirefox(t *testing.T) {
 	defer cancel()
 	openFirefox(t, ctx, ns, s, pages.a)
 	openChromium(t, ctx, s, pages.b)
+	withData := network{options: mafalda.WebRTCTransportOptions{SCTPOptions: mafalda.SCTPOptions{EnableSCTP: true}}}
 	for _, c := range []struct {
 		name string
 		run  func(t *testing.T, ctx context.Context, firefox, chromium *client)
 	}{
 		{"sends", firefoxSends},
 		{"receives", firefoxReceives},
+		{"simulcast", firefoxSimulcast},
+		{"data", firefoxData},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 			defer cancel()
 			pages.fresh(t, ctx)
 			r := newRoomAt(t, ns.here)
-			c.run(t, ctx, r.join(t, ctx, pages.a, network{}), r.join(t, ctx, pages.b, network{}))
+			c.run(t, ctx, r.join(t, ctx, pages.a, withData), r.join(t, ctx, pages.b, withData))
 		})
 	}
 }
@@ -116,6 +122,52 @@ func firefoxReceives(t *testing.T, ctx context.Context, firefox, chromium *clien
 		b.TotalSamplesReceived-a.TotalSamplesReceived, b.ConcealedSamples-a.ConcealedSamples, b.TotalAudioEnergy-a.TotalAudioEnergy)
 	require.Greater(t, b.PacketsReceived-a.PacketsReceived, 50)
 	require.Greater(t, b.TotalAudioEnergy-a.TotalAudioEnergy, 0.005)
+}
+
+// firefoxSimulcast: Firefox sends three streams, Chromium sees the one asked for.
+func firefoxSimulcast(t *testing.T, ctx context.Context, firefox, chromium *client) {
+	v := camera(hd("video/VP8", simulcast("")))
+	for _, e := range v.encodings { // of which Firefox knows none
+		delete(e, "scalabilityMode")
+	}
+	picture := firefox.sendVideo(t, ctx, v)
+	require.Equal(t, mafalda.ProducerTypeSimulcast, picture.Type())
+	seen := chromium.receive(t, ctx, picture)
+	chromium.untilDecoded(t, ctx, seen)
+	last := 0                // how high the picture of the layer below was
+	for spatial := range 3 { // the sizes are up to Firefox, which adapts them
+		begin := time.Now()
+		require.NoError(t, seen.SetPreferredLayers(ctx, mafalda.ConsumerLayers{SpatialLayer: spatial}))
+		until(t, ctx, "the layer flows", func() (bool, error) {
+			l := seen.CurrentLayers()
+			return l != nil && l.SpatialLayer == spatial, nil
+		})
+		took := time.Since(begin)
+		time.Sleep(time.Second)
+		view := look(t, ctx, firefox, picture, chromium, seen, 3*time.Second)
+		figures("firefox simulcast layer %d after %d ms: %v", spatial, took.Milliseconds(), view)
+		require.NoError(t, view.moves())
+		require.Greater(t, view.height, last)
+		last = view.height
+	}
+}
+
+// firefoxData: both browsers send messages, and both get them all in order.
+func firefoxData(t *testing.T, ctx context.Context, firefox, chromium *client) {
+	const count = 200
+	for _, way := range []struct {
+		name     string
+		from, to *client
+	}{{"firefox to chromium", firefox, chromium}, {"chromium to firefox", chromium, firefox}} {
+		p := way.from.sendData(t, ctx, map[string]any{"label": "chat"})
+		d := way.to.receiveData(t, ctx, p)
+		require.NoError(t, way.from.do(ctx, "sendTexts", map[string]any{"dataProducerId": p.ID(), "count": count, "each": 5}, nil))
+		until(t, ctx, "all messages came", func() (bool, error) {
+			got, err := way.to.received(ctx, d)
+			return got.InOrder == count, err
+		})
+		figures("data, %s: %d of %d in order", way.name, count, count)
+	}
 }
 
 // moves returns an error unless the picture, whatever it is, moves.
