@@ -2,6 +2,7 @@ package acceptance
 
 import (
 	"encoding/base64"
+	"encoding/binary"
 	"net"
 	"net/netip"
 	"testing"
@@ -257,6 +258,10 @@ func (s *socket) start() {
 	}
 }
 
+// probationSSRC is the stream of padding by which an SFU measures how much it
+// may send. It means nothing to an endpoint.
+const probationSSRC = 1234
+
 func (s *socket) read(c *net.UDPConn) {
 	for {
 		b := make([]byte, 2048)
@@ -280,8 +285,11 @@ func (s *socket) read(c *net.UDPConn) {
 			}
 		}
 		queue := s.in
-		if isRTCP {
+		switch {
+		case isRTCP:
 			queue = s.ctl
+		case len(b) >= 12 && binary.BigEndian.Uint32(b[8:]) == probationSSRC:
+			continue
 		}
 		select {
 		case queue <- b:

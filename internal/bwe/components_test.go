@@ -360,7 +360,7 @@ func TestQueue(t *testing.T) {
 	assert.EqualValues(t, minDrain, q.drain(time.Second))
 	see(3*time.Second, -offset)
 	assert.Zero(t, q.delay, "a clock jumped")
-	for i := range 30 {
+	for i := range 120 {
 		see(time.Duration(4+i)*time.Second, -offset+100*msec)
 	}
 	assert.Zero(t, q.delay, "the way became longer")

@@ -169,6 +169,9 @@ func (e *Estimator) roundTrip(rtt time.Duration) {
 	e.rtt += time.Duration(rttSmoothing * float64(rtt-e.rtt))
 }
 
+// fullLoss is what a full queue loses at least.
+const fullLoss = 0.02
+
 // adapt draws the conclusions of a feedback.
 func (e *Estimator) adapt(now time.Duration) {
 	u := e.trend.usage
@@ -180,8 +183,13 @@ func (e *Estimator) adapt(now time.Duration) {
 		window = shortWindow
 	}
 	delivered, _ := e.throughput.rate(window)
-	// What gets lost by itself has to be sent too.
-	delivered /= 1 - e.loss.inherent
+	if u != underUse && e.queue.stands(now) && e.reported.mean() > fullLoss {
+		// The queue is full, though it grows no more: nothing is lost by itself
+		// while that is so.
+		u = overUse
+	} else {
+		delivered /= 1 - e.loss.inherent // what gets lost by itself has to be sent too
+	}
 	before := e.aimd.rate
 	still := e.queue.delay > standing && e.aimd.dropped && now-e.aimd.decreased < drainAfter
 	e.aimd.update(now, u, delivered, e.rtt, still)

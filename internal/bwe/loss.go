@@ -171,12 +171,13 @@ func (l *lossModel) update(now time.Duration) {
 	bound := math.Inf(1)
 	for _, n := range [...]int{l.n, min(l.n, recentObservations)} {
 		base, _ := l.fit(math.Inf(1), top, n)
-		best := base + certainty
+		best, at := base+certainty, math.Inf(1)
 		for _, c := range candidates {
 			if v, _ := l.fit(c*top, top, n); v > best {
-				best, bound = v, min(bound, c*top)
+				best, at = v, c*top
 			}
 		}
+		bound = min(bound, at)
 	}
 	if newest := l.last(0).rate; bound >= newest {
 		l.lift(dt)

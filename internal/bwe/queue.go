@@ -3,13 +3,16 @@ package bwe
 import "time"
 
 const (
-	baseWindow = 10 * time.Second // the base delay is that of one to two of these
+	baseWindow = 45 * time.Second // the base delay is that of one to two of these
 	// noticeable is the queueing delay from which on a growing delay is believed
 	// to mean over-use.
 	noticeable = 30 * time.Millisecond
 	// standing is the queueing delay from which on the queue is drained after a
 	// decrease.
 	standing = 40 * time.Millisecond
+	// standTime is for how long it has to be there, so that losses are those of
+	// a full queue.
+	standTime = 300 * time.Millisecond
 	// drainTime: a queue that is this much longer halves the rate.
 	drainTime = 200 * time.Millisecond
 	minDrain  = 0.5
@@ -27,6 +30,7 @@ type queue struct {
 	delay         time.Duration // of the last feedback
 	lowest, until time.Duration // within a feedback
 	any           bool
+	since         time.Duration // when the queue began to stand; 0: it does not
 }
 
 func (q *queue) reset() { *q = queue{} }
@@ -61,7 +65,16 @@ func (q *queue) end(now time.Duration) {
 		q.base[0] = min(q.base[0], q.lowest)
 	}
 	q.delay = q.lowest - min(q.base[0], q.base[1])
+	switch {
+	case q.delay <= standing:
+		q.since = 0
+	case q.since == 0:
+		q.since = now
+	}
 }
+
+// stands reports whether there is a queue that does not go away.
+func (q *queue) stands(now time.Duration) bool { return q.since != 0 && now-q.since > standTime }
 
 // drain returns by what to multiply the rate so that a queue of our own goes
 // away; since is how long ago the rate was last decreased.

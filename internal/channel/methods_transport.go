@@ -84,6 +84,8 @@ func createWebRTC(routerID string, b *fbs.RouterCreateWebRtcTransportRequestT) (
 		EnableUDP: o.EnableUdp, EnableTCP: o.EnableTcp, PreferUDP: o.PreferUdp, PreferTCP: o.PreferTcp,
 		ICEConsentTimeout: consentTimeout(o.IceConsentTimeout),
 		SCTP:              sctpOptions(o.Base),
+
+		InitialOutgoingBitrate: firstEstimate(o.Base),
 	}
 	switch l := o.Listen.Value.(type) {
 	case *fbs.ListenServerT:
@@ -103,6 +105,14 @@ func createWebRTC(routerID string, b *fbs.RouterCreateWebRtcTransportRequestT) (
 		}
 		return m.CreateWebRTCTransport(routerID, e)
 	}, nil
+}
+
+// firstEstimate returns the estimate to begin with, 0 for the default.
+func firstEstimate(o *fbs.TransportOptionsT) uint32 {
+	if o.InitialAvailableOutgoingBitrate == nil {
+		return 0
+	}
+	return uint32(min(*o.InitialAvailableOutgoingBitrate, math.MaxUint32))
 }
 
 func createPlain(routerID string, b *fbs.RouterCreatePlainTransportRequestT) (dumping, error) {
@@ -349,6 +359,11 @@ func transportStats(s *engine.TransportStats) *fbs.ResponseBodyT {
 	if s.Feedback {
 		base.AvailableIncomingBitrate = &s.AvailableIncomingBitrate
 		base.RtpPacketLossReceived = &s.PacketLossReceived
+	}
+	if s.Estimated {
+		base.AvailableOutgoingBitrate = &s.AvailableOutgoingBitrate
+		base.RtpPacketLossSent = &s.PacketLossSent
+		base.ProbationBytesSent, base.ProbationSendBitrate = s.ProbationBytesSent, s.ProbationSendBitrate
 	}
 	if s.SCTPState != "" {
 		base.SctpState = new(sctpState(s.SCTPState))

@@ -119,6 +119,7 @@ func (m *Machine) Consume(transportID string, o ConsumeOptions) (ConsumeResult, 
 	m.consumers[c.id] = c
 	t.consumers = append(t.consumers, c)
 	p.consumers = append(p.consumers, c)
+	t.manageBandwidth(c)
 	c.update()
 	r := ConsumeResult{Type: c.typ, Paused: c.paused, ProducerPaused: c.producerIsPaused, Score: c.score()}
 	if c.layers != nil {
@@ -248,6 +249,9 @@ func (c *consumer) close() {
 	same := func(x *consumer) bool { return x == c }
 	c.producer.consumers = slices.DeleteFunc(c.producer.consumers, same)
 	c.t.consumers = slices.DeleteFunc(c.t.consumers, same)
+	if b := c.t.bandwidth; b != nil && !c.t.closed {
+		b.left()
+	}
 }
 
 // update derives active and acts on a change (media-plane §7.2).
@@ -278,7 +282,7 @@ func (c *consumer) update() {
 		c.layers.end()
 	}
 	if !active && c.kind == Video && c.t.bandwidth != nil {
-		c.t.bandwidth.needNothing(c)
+		c.t.bandwidth.needNothing()
 	}
 }
 
@@ -365,7 +369,7 @@ func (m *Machine) SetPriority(id string, priority uint8) error {
 	changed := c.priority != priority
 	c.priority = priority
 	if changed && c.t.bandwidth != nil && c.bitratePriority() != 0 {
-		c.t.bandwidth.needChange(c)
+		c.t.bandwidth.needChange()
 	}
 	return nil
 }

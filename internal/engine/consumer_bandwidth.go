@@ -1,15 +1,8 @@
 package engine
 
-// A bandwidthUser is who distributes the bandwidth of a transport among its
-// Consumers (media-plane §5.13). It goes in rounds: the Consumers of which
-// [consumer.bitratePriority] is not 0 get [consumer.increaseLayer] as often as
-// they may, then [consumer.applyLayers].
-type bandwidthUser interface {
-	// needChange says that a Consumer could use another share.
-	needChange(*consumer)
-	// needNothing says that a Consumer of video sends no more.
-	needNothing(*consumer)
-}
+// What a Consumer has to do with the [bandwidth] of its transport. It is shared
+// in rounds: the Consumers of which bitratePriority is not 0 get increaseLayer
+// as often as they may, then applyLayers (media-plane §5.13).
 
 // bitratePriority returns the weight of the Consumer, 1 to 255; 0 if it takes no
 // part now.

@@ -95,7 +95,7 @@ func (l *layered) reconsider(forced bool) {
 	case !managed:
 		l.setTarget(chosen)
 	case forced || chosen.Spatial != l.chooser.Target.Spatial:
-		l.c.t.bandwidth.needChange(l.c)
+		l.c.t.bandwidth.needChange()
 	}
 }
 

@@ -38,6 +38,8 @@ type outbound struct {
 	send     *stream.Send
 	resendIt func(seq uint16, i rtx.Item) bool // o.resend, made once
 	resends  int                               // how many packets may be sent again
+	wides    []wideNumber                      // without RTX; see stamp
+	reported reported
 
 	// waiting holds packets that came before the key frame they belong to.
 	waiting []*packet
@@ -192,6 +194,7 @@ func (o *outbound) emit(pk *packet, i rtx.Item, seq uint16) bool {
 	if i.HasPicture {
 		pk.info.RewriteVP8(body, i.PictureID, i.TL0PICIDX)
 	}
+	o.stamp(b[:n], p, seq)
 	if name, on := c.trace.packets(pk.info.KeyFrame); on {
 		c.m.trace(c.id, TraceEvent{
 			Type: name, Direction: "out", Packet: dumpPacket(rtp.Packet(b[:n]), &ourIDs, &pk.info),
@@ -255,6 +258,9 @@ func (o *outbound) resend(seq uint16, i rtx.Item) bool {
 		var info codec.Info
 		codec.Parse(s.codec, body, nil, &info)
 		info.RewriteVP8(body, i.PictureID, i.TL0PICIDX)
+	}
+	if !o.stampAgain(b[:n], p, seq) {
+		return false
 	}
 	if c.trace.rtp || c.trace.keyFrame {
 		c.traceResent(s, pkt, rtp.Packet(b[:n]), rtxOut)

@@ -41,6 +41,10 @@ func (m *Machine) limitOutgoing(id string, bps uint32, set func(*outgoingLimits)
 		return invalid("minimum bitrate %d is above maximum %d", l.low, l.high)
 	}
 	t.limits = l
+	if b := t.bandwidth; b != nil {
+		b.limit()
+		b.desire(false)
+	}
 	return nil
 }
 

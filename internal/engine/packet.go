@@ -67,6 +67,7 @@ type outgoing struct {
 	body    []byte // view of the packet: payload and padding
 	padding int    // bytes at the end of body
 	mid     int    // offset of the MID's element in head
+	wide    int    // offset of the transport-wide number in head; 0: none
 	two     bool   // two-byte form
 
 	headBuf [4*15 + maxExtensions]byte
@@ -85,6 +86,7 @@ func (o *outgoing) mangle(pkt rtp.Packet, kind Kind, ids *extensionIDs, pt uint8
 	o.first = pkt[0] | 0x10
 	o.body = pkt[pkt.HeaderLen():]
 	o.padding = pkt.PaddingLen()
+	o.wide = 0
 	b := append(o.headBuf[:0], pkt[12:12+4*csrcs]...)
 
 	var values extensionValues
@@ -108,6 +110,7 @@ func (o *outgoing) mangle(pkt rtp.Packet, kind Kind, ids *extensionIDs, pt uint8
 		b = o.element(b, rtp.IDAbsSendTime, 3)
 		b = append(b, byte(a.sendTime>>16), byte(a.sendTime>>8), byte(a.sendTime))
 		b = o.element(b, rtp.IDTransportWideCC, 2)
+		o.wide = len(b)
 		b = append(b, 0, 0)
 		b = o.copyElement(b, rtp.IDDependencyDescriptor, values.dependency)
 		b = o.copyElement(b, rtp.IDVideoOrientation, values.orientation)

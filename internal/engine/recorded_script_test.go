@@ -30,7 +30,7 @@ type scenario struct {
 	check      func(*session)                           // at the end
 	until      map[string]int                           // rows of a section that are compared: what follows differs on purpose
 
-	// What needs send-side bandwidth estimation, which the engine has not.
+	// What our bandwidth estimation does in another way (docs/differences.md).
 	ignoreWide bool     // the value of the wide sequence number
 	ignore     []string // sections of the recording
 }

@@ -35,6 +35,9 @@ func (t *transport) receiveReport(p rtcp.Packet) {
 	case rtcp.TypeRR:
 		t.receiveBlocks(p.ReportBlocks())
 	case rtcp.TypeRTPFB:
+		if f, ok := p.TransportCC(); ok && t.bandwidth != nil {
+			t.bandwidth.receiveFeedback(f)
+		}
 		if p.Format() != rtcp.FormatNACK {
 			return
 		}
@@ -52,6 +55,10 @@ func (t *transport) receiveReport(p rtcp.Packet) {
 		}
 	case rtcp.TypePSFB:
 		switch p.Format() {
+		case rtcp.FormatAFB:
+			if r, ok := p.REMB(); ok && t.bandwidth != nil {
+				t.bandwidth.receiveREMB(r.Bitrate)
+			}
 		case rtcp.FormatPLI:
 			if o := t.bySSRC[p.MediaSSRC()]; o != nil {
 				o.receiveKeyFrameRequest(false)
@@ -79,6 +86,9 @@ func (t *transport) receiveBlocks(blocks rtcp.ReportBlocks) {
 		b := blocks.At(i)
 		if o := t.bySSRC[b.SSRC]; o != nil {
 			o.receiveReport(b, now)
+			if t.bandwidth != nil {
+				t.bandwidth.receiveReport(o, b)
+			}
 		}
 	}
 }

@@ -67,7 +67,8 @@ type transport struct {
 	limits   outgoingLimits
 	trace    transportTrace
 	// bandwidth distributes what may be sent; nil: everybody takes what it wants.
-	bandwidth bandwidthUser
+	bandwidth *bandwidth
+	initial   uint32 // estimate to begin with, bit/s; 0: the default
 
 	recv, sent       rate.Counter
 	recvRTP, sentRTP rate.Counter
@@ -125,6 +126,9 @@ func (t *transport) close() {
 	}
 	t.m.wheel.Stop(&t.reports)
 	t.feedback.stop()
+	if t.bandwidth != nil {
+		t.bandwidth.stop()
+	}
 	t.m.drv.Flush() // what was queued, before the sockets go
 	t.part.close()
 	delete(t.m.transports, t.id)
@@ -139,6 +143,9 @@ func (t *transport) connect() {
 	t.connected = true
 	t.m.wheel.Set(&t.reports, t.m.now+rtcpFirst)
 	t.feedback.start()
+	if t.bandwidth != nil {
+		t.bandwidth.connect()
+	}
 	for _, c := range t.consumers {
 		c.transportConnected()
 	}
@@ -154,6 +161,9 @@ func (t *transport) disconnect() {
 	t.feedback.pause()
 	for _, c := range t.consumers {
 		c.transportDisconnected()
+	}
+	if t.bandwidth != nil {
+		t.bandwidth.disconnect()
 	}
 }
 
@@ -448,7 +458,12 @@ type TransportStats struct {
 	MaxIncomingBitrate       uint64 // 0: no limit
 	// Limits of what is sent to the peer, in bit/s; 0: none.
 	MinOutgoingBitrate, MaxOutgoingBitrate uint32
-	SCTPState                              string // empty without SCTP
+	// Of what is sent to the peer, once its bandwidth is estimated.
+	Estimated                                bool
+	AvailableOutgoingBitrate                 uint64
+	PacketLossSent                           float64
+	ProbationBytesSent, ProbationSendBitrate uint64
+	SCTPState                                string // empty without SCTP
 	// State of the part, as in its dump.
 	WebRTC *WebRTCDump
 	Plain  *PlainDump
@@ -483,6 +498,7 @@ func (m *Machine) TransportStats(id string) (TransportStats, error) {
 	s.Feedback = t.feedback.mode != feedbackOff
 	s.PacketLossReceived = t.feedback.loss()
 	s.MaxIncomingBitrate = t.feedback.max
+	t.fillOutgoing(&s)
 	if t.sctp != nil {
 		s.SCTPState = t.sctp.state()
 	}

@@ -25,7 +25,10 @@ type WebRTCTransportOptions struct {
 	EnableUDP, EnableTCP, PreferUDP, PreferTCP bool
 	// ICEConsentTimeout is 0 (off) or 10 to 60 s.
 	ICEConsentTimeout time.Duration
-	SCTP              *SCTPOptions // nil: none
+	// InitialOutgoingBitrate is the estimate to begin with, in bit/s; 0 means
+	// 600,000.
+	InitialOutgoingBitrate uint32
+	SCTP                   *SCTPOptions // nil: none
 }
 
 // A DTLSRole is what a side of the handshake does.
@@ -108,6 +111,7 @@ func (m *Machine) CreateWebRTCTransport(routerID string, o WebRTCTransportOption
 		w.afterICE(nil, nil)
 	})
 	t := newTransport(m, r, o.ID, w)
+	t.initial = o.InitialOutgoingBitrate
 	w.t = t
 	if o.SCTP != nil {
 		t.enableSCTP(*o.SCTP, w.sendSCTP)

@@ -50,6 +50,7 @@ func newWebPeer(t *testing.T) *webPeer {
 			if p.conn != nil {
 				p.conn.Feed(b)
 			}
+		case isProbation(b):
 		case p.rx == nil:
 			t.Errorf("%x came without keys", b[:2])
 		case rtcp.Is(b):

@@ -9,6 +9,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -63,11 +64,12 @@ type Peer struct {
 	rtp, rtcp chan []byte
 	app       chan []byte // application data of DTLS
 
-	mu       sync.Mutex
-	tx, rx   *srtp.Context // guarded by mu
-	profile  dtls.SRTPProtectionProfile
-	lost     atomic.Int64 // packets that found the queue full
-	dtlsDone chan struct{}
+	mu        sync.Mutex
+	tx, rx    *srtp.Context // guarded by mu
+	profile   dtls.SRTPProtectionProfile
+	lost      atomic.Int64 // packets that found the queue full
+	probation atomic.Int64 // packets of padding
+	dtlsDone  chan struct{}
 }
 
 // New makes a Peer that does nothing yet.
@@ -332,6 +334,13 @@ func (p *Peer) read() {
 	}
 }
 
+// probationSSRC is the stream of padding by which an SFU measures how much it
+// may send. It means nothing.
+const probationSSRC = 1234
+
+// Probation returns how many packets of padding came. [Peer.RTP] has none.
+func (p *Peer) Probation() int64 { return p.probation.Load() }
+
 func (p *Peer) media(b []byte) {
 	isRTCP := b[1] >= 192 && b[1] <= 223
 	p.mu.Lock()
@@ -351,8 +360,12 @@ func (p *Peer) media(b []byte) {
 		return
 	}
 	queue := p.rtp
-	if isRTCP {
+	switch {
+	case isRTCP:
 		queue = p.rtcp
+	case len(plain) >= 12 && binary.BigEndian.Uint32(plain[8:]) == probationSSRC:
+		p.probation.Add(1)
+		return
 	}
 	select {
 	case queue <- plain:
