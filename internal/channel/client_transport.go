@@ -62,6 +62,9 @@ func (k *Call) CreateWebRTCTransport(routerID string, o engine.WebRTCTransportOp
 		EnableUdp: o.EnableUDP, EnableTcp: o.EnableTCP, PreferUdp: o.PreferUDP, PreferTcp: o.PreferTCP,
 		IceConsentTimeout: seconds(o.ICEConsentTimeout),
 	}
+	if o.InitialOutgoingBitrate != 0 {
+		options.Base.InitialAvailableOutgoingBitrate = new(uint64(o.InitialOutgoingBitrate))
+	}
 	method := fbs.MethodROUTER_CREATE_WEBRTCTRANSPORT
 	if o.ServerID != "" {
 		method = fbs.MethodROUTER_CREATE_WEBRTCTRANSPORT_WITH_SERVER
@@ -383,6 +386,11 @@ func baseStatsFrom(b *fbs.TransportStatsT) engine.TransportStats {
 		Feedback:                 b.AvailableIncomingBitrate != nil,
 		AvailableIncomingBitrate: or0(b.AvailableIncomingBitrate),
 		PacketLossReceived:       or0(b.RtpPacketLossReceived),
+		Estimated:                b.AvailableOutgoingBitrate != nil,
+		AvailableOutgoingBitrate: or0(b.AvailableOutgoingBitrate),
+		PacketLossSent:           or0(b.RtpPacketLossSent),
+		ProbationBytesSent:       b.ProbationBytesSent,
+		ProbationSendBitrate:     b.ProbationSendBitrate,
 		MaxIncomingBitrate:       or0(b.MaxIncomingBitrate),
 		MaxOutgoingBitrate:       uint32(min(or0(b.MaxOutgoingBitrate), math.MaxUint32)),
 		MinOutgoingBitrate:       uint32(min(or0(b.MinOutgoingBitrate), math.MaxUint32)),
