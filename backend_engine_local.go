@@ -65,12 +65,14 @@ func (b engineBackend) do(ctx context.Context, f func(machine) error) ([]engine.
 	return engine.Run(ctx, b.Worker, func(m *engine.Machine) error { return f(m) })
 }
 
-func (b engineBackend) close(f func(machine) error) {
-	_, _ = b.do(context.Background(), f) // the error: the Worker, or a parent, was faster
+func (b engineBackend) close(f func(machine) error) []engine.Notification {
+	notes, _ := b.do(context.Background(), f) // the error: the Worker, or a parent, was faster
+	return notes
 }
 
-func (b engineBackend) leave(id string, f func(machine) error) {
-	_, _ = engine.Close(b.Worker, id, func(m *engine.Machine) error { return f(m) })
+func (b engineBackend) leave(id string, f func(machine) error) []engine.Notification {
+	notes, _ := engine.Close(b.Worker, id, func(m *engine.Machine) error { return f(m) })
+	return notes
 }
 
 func (b engineBackend) updateSettings(_ context.Context, s *WorkerUpdateableSettings) error {

@@ -3,6 +3,7 @@ package mafalda
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/mafalda-sfu/mafalda/internal/dtls"
 	"github.com/mafalda-sfu/mafalda/internal/engine"
@@ -74,6 +75,14 @@ type machine interface {
 	RemoveSubchannel(id string, n uint16) ([]uint16, error)
 	DumpDataConsumer(id string) (engine.DataConsumerDump, error)
 	DataConsumerStats(id string) (engine.DataConsumerStats, error)
+
+	CreateAudioLevelObserver(routerID, id string, o engine.AudioLevelOptions) error
+	CreateActiveSpeakerObserver(routerID, id string, interval time.Duration) error
+	CloseRTPObserver(id string) error
+	PauseRTPObserver(id string) error
+	ResumeRTPObserver(id string) error
+	AddRTPObserverProducer(id, producerID string) error
+	RemoveRTPObserverProducer(id, producerID string) error
 }
 
 var _ machine = (*engine.Machine)(nil)
@@ -84,10 +93,11 @@ type backend interface {
 	// it caused. What f does before the operation happens in the order of the
 	// operations.
 	do(ctx context.Context, f func(machine) error) ([]engine.Notification, error)
-	// close does an operation that closes something.
-	close(f func(machine) error)
+	// close is do for an operation that closes something. That it was closed
+	// already is no error.
+	close(f func(machine) error) []engine.Notification
 	// leave is close for the object with that id, whose peers are told first.
-	leave(id string, f func(machine) error)
+	leave(id string, f func(machine) error) []engine.Notification
 	updateSettings(ctx context.Context, s *WorkerUpdateableSettings) error
 	Inject(producerID string, packet []byte) error
 	InjectRTCP(transportID string, packet []byte) error

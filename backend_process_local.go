@@ -77,14 +77,15 @@ func (b processBackend) do(ctx context.Context, f func(machine) error) ([]engine
 }
 
 // close is do for what closes something; the error says that it was gone.
-func (b processBackend) close(f func(machine) error) {
+func (b processBackend) close(f func(machine) error) []engine.Notification {
 	ctx, cancel := context.WithTimeout(context.Background(), maxProcessClose)
 	defer cancel()
-	_, _ = b.do(ctx, f)
+	notes, _ := b.do(ctx, f)
+	return notes
 }
 
-func (b processBackend) leave(_ string, f func(machine) error) {
-	b.close(f)
+func (b processBackend) leave(_ string, f func(machine) error) []engine.Notification {
+	return b.close(f)
 }
 
 func (b processBackend) updateSettings(ctx context.Context, s *WorkerUpdateableSettings) error {

@@ -6,6 +6,7 @@
 //	└─ Worker                   one packet loop on one core
 //	   ├─ WebRTCServer          ports shared by many WebRTCTransports
 //	   └─ Router                a room: its Producers can be consumed in it
+//	      ├─ RTPObserver       who is loud, who dominates the conversation
 //	      └─ Transport          WebRTCTransport, PlainTransport, PipeTransport, DirectTransport
 //	         ├─ Producer        media that comes in
 //	         ├─ Consumer        the same media going out

@@ -311,6 +311,8 @@ const (
 	notePause
 	noteSCTP
 	noteSCTPNegotiated
+	noteLevels
+	noteSpeaker
 	noteKinds
 )
 

@@ -41,6 +41,15 @@ type Router interface {
 	// Transports returns the open Transports in the order of their creation.
 	Transports() []Transport
 
+	// CreateAudioLevelObserver creates an RTPObserver that tells who is loudest.
+	// Errors: [ErrInvalidArgument], [ErrClosed].
+	CreateAudioLevelObserver(ctx context.Context, o AudioLevelObserverOptions) (AudioLevelObserver, error)
+	// CreateActiveSpeakerObserver creates an RTPObserver that tells who dominates
+	// the conversation. Errors: [ErrInvalidArgument], [ErrClosed].
+	CreateActiveSpeakerObserver(ctx context.Context, o ActiveSpeakerObserverOptions) (ActiveSpeakerObserver, error)
+	// RTPObservers returns the open RTPObservers in the order of their creation.
+	RTPObservers() []RTPObserver
+
 	// PipeToRouter makes a Producer or DataProducer of this Router available on
 	// another one, over two PipeTransports that all calls for the same two
 	// Routers share, in both directions, and that live as long as the Routers.
@@ -75,8 +84,9 @@ type RouterEvents struct {
 
 // RouterObserver has the events that observe a [Router].
 type RouterObserver struct {
-	Close        Event[struct{}]
-	NewTransport Event[Transport]
+	Close          Event[struct{}]
+	NewTransport   Event[Transport]
+	NewRTPObserver Event[RTPObserver]
 }
 
 // RouterDump is what [Router.Dump] returns. A Producer without Consumers has

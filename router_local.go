@@ -13,6 +13,7 @@ type router struct {
 	observer RouterObserver
 
 	caps          RTPCapabilities          // guarded by w.mu; never modified in place
+	rtpObservers  []*rtpObserver           // guarded by w.mu; in order of creation, until they have ended
 	transports    []*transport             // guarded by w.mu; in order of creation, until they have ended
 	producers     map[string]*producer     // guarded by w.mu; open ones, of all transports
 	dataProducers map[string]*dataProducer // the same for data
@@ -266,10 +267,13 @@ func (r *router) closeLocked(c *closing, cause *Event[struct{}]) {
 	for _, t := range r.transports {
 		t.closeLocked(c, &t.events.RouterClose)
 	}
+	for _, o := range r.rtpObservers {
+		o.closeLocked(c, &o.events.RouterClose)
+	}
 	c.emit(cause)
 	c.emit(&r.observer.Close)
 	c.end(&r.object, func() {
-		r.transports = nil
+		r.transports, r.rtpObservers = nil, nil
 		forget(&r.w.life, &r.w.routers, r)
 	})
 }

@@ -330,9 +330,19 @@ func (w *worker) die(err error) {
 }
 
 // closeOnLoop lets the backend close something. A Worker that is gone has closed
-// it already. What the operation caused is known here, and part of the closing.
-func (w *worker) closeOnLoop(f func(machine) error) { w.back.close(f) }
+// it already.
+func (w *worker) closeOnLoop(f func(machine) error) { w.deliverRest(w.back.close(f)) }
 
 // leaveOnLoop is closeOnLoop for the object with that id, whose transports may
 // have peers that are told first.
-func (w *worker) leaveOnLoop(id string, f func(machine) error) { w.back.leave(id, f) }
+func (w *worker) leaveOnLoop(id string, f func(machine) error) { w.deliverRest(w.back.leave(id, f)) }
+
+// deliverRest emits what the closing of something caused elsewhere, but for what
+// is known here and part of the closing.
+func (w *worker) deliverRest(notes []engine.Notification) {
+	for i, n := range notes {
+		if _, ok := n.Body.(engine.DominantSpeaker); ok {
+			w.deliver(notes[i : i+1])
+		}
+	}
+}

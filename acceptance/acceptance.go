@@ -73,6 +73,7 @@ var cases = slices.Concat(
 	dataProducerCases,
 	dataConsumerCases,
 	sctpCases,
+	rtpObserverCases,
 	producerCases,
 	produceErrorCases,
 	consumerCases,
