@@ -26,6 +26,7 @@ func TestAcceptanceProcess(t *testing.T) {
 			t.Cleanup(func() { sfu.Close() })
 			return sfu
 		},
-		Inject: mafalda.Inject,
+		Inject:        mafalda.Inject,
+		KeepsMessages: true, // up to 64 MiB: responses come over the same connection
 	})
 }

@@ -35,6 +35,11 @@ type Target struct {
 	// provoke: for a Worker and an error, the Worker dies of that error.
 	// Cases that need it are skipped, visibly, when it is nil.
 	Inject func(object, event any) error
+	// KeepsMessages says that data messages for a slow listener are kept, so
+	// that the endpoint which sends them does not have to wait. It is for an
+	// implementation that is told of messages over a connection which it can't
+	// leave unread. Nothing may be lost either way.
+	KeepsMessages bool
 }
 
 // A testCase is one rule.
