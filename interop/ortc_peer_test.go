@@ -153,10 +153,14 @@ func (p *ortcPeer) connect(t testing.TB, ctx context.Context, cfg ortcConfig) {
 
 	// Outside of a PeerConnection Pion's session stops at the first RTCP about
 	// an SSRC that nobody has opened, and it counts the sender of an extended
-	// report, which is 0 with us as with mediasoup.
-	zero, err := p.api.NewRTPReceiver(webrtc.RTPCodecTypeAudio, p.dtls)
-	require.NoError(t, err)
-	require.NoError(t, zero.Receive(webrtc.RTPReceiveParameters{Encodings: make([]webrtc.RTPDecodingParameters, 1)}))
+	// report, which is 0 with us as with mediasoup. The packets that probe for
+	// bandwidth have an SSRC of their own, mediasoup's.
+	for _, ssrc := range []webrtc.SSRC{0, 1234} {
+		r, err := p.api.NewRTPReceiver(webrtc.RTPCodecTypeVideo, p.dtls)
+		require.NoError(t, err)
+		coding := webrtc.RTPCodingParameters{SSRC: ssrc}
+		require.NoError(t, r.Receive(webrtc.RTPReceiveParameters{Encodings: []webrtc.RTPDecodingParameters{{RTPCodingParameters: coding}}}))
+	}
 }
 
 // send makes an RTPSender of the track, and a Producer of what it sends.
