@@ -285,6 +285,9 @@ func (x *replay) doTransport(o Transport, method string, args json.RawMessage) (
 			Paused    bool
 			EnableRTX *bool
 			IgnoreDTX bool
+			Pipe      bool
+
+			PreferredLayers *ConsumerLayers
 		}
 		if err := decode(args, &a); err != nil {
 			return nil, err
@@ -302,6 +305,7 @@ func (x *replay) doTransport(o Transport, method string, args json.RawMessage) (
 		}
 		return o.Consume(ctx, ConsumerOptions{
 			ProducerID: id, RTPCapabilities: caps, MID: a.MID, Paused: a.Paused, EnableRTX: a.EnableRTX, IgnoreDTX: a.IgnoreDTX,
+			Pipe: a.Pipe, PreferredLayers: a.PreferredLayers,
 		})
 	case "produceData", "consumeData":
 		return x.doData(o, method, args)
@@ -389,7 +393,10 @@ func stateOf(o any) map[string]any {
 	case Consumer:
 		m["kind"], m["type"], m["paused"], m["score"] = o.Kind(), o.Type(), o.Paused(), o.Score()
 		m["producerId"], m["producerPaused"] = o.ProducerID(), o.ProducerPaused()
-		m["rtpParameters"], m["priority"] = o.RTPParameters(), 1
+		m["rtpParameters"], m["priority"] = o.RTPParameters(), o.Priority()
+		if l := o.PreferredLayers(); l != nil {
+			m["preferredLayers"] = l
+		}
 	}
 	return m
 }

@@ -42,7 +42,7 @@ func (c *Chooser) next(now time.Duration, src Source) (Layers, uint32) {
 	for s := max(c.provisional.Spatial, 0); s < c.count.Spatial; s++ {
 		switch {
 		case c.provisional != Nothing && c.careful(now, s),
-			s > c.Preferred.Spatial && usable && s != c.provisional.Spatial:
+			c.kind == Simulcast && s > c.Preferred.Spatial && usable && s != c.provisional.Spatial:
 			return Nothing, 0
 		case c.kind == Simulcast && !src.Alive(s), c.tooYoung(src, s), !c.canSwitch(src, s):
 			continue
