@@ -106,7 +106,7 @@ func (l *layered) simulcast(pk *packet) {
 	case o.sync: // the source numbers anew
 		o.seq.Sync(seq - 1)
 		l.filter.Sync()
-		o.sync = false
+		o.sync, l.watchLate = false, false
 	}
 	if l.watchLate && !change {
 		switch {

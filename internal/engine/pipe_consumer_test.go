@@ -3,6 +3,7 @@ package engine
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -23,10 +24,13 @@ type layerWorld struct {
 	control   [][]byte     // RTCP to the sink
 	requested []uint32     // media SSRCs of PLIs to the source
 	seqs      map[uint32]uint16
+	unmanaged bool              // nobody shares the bandwidth
+	picture   map[uint32]uint16 // of the last frame
+	tl0       map[uint32]uint8
 }
 
 func newLayerWorld(t testing.TB) *layerWorld {
-	w := &layerWorld{virtualWorld: newVirtualWorld(t), seqs: map[uint32]uint16{}}
+	w := &layerWorld{virtualWorld: newVirtualWorld(t), seqs: map[uint32]uint16{}, picture: map[uint32]uint16{}, tl0: map[uint32]uint8{}}
 	w.in, w.out = netip.MustParseAddrPort("10.0.0.2:5000"), netip.MustParseAddrPort("10.0.0.3:5000")
 	require.NoError(t, w.m.CreateRouter("r"))
 	plain := func(id string, port uint16, remote netip.AddrPort) *virtualUDP {
@@ -88,6 +92,9 @@ func (w *layerWorld) consume(o ConsumeOptions, encodings ...Encoding) ConsumeRes
 	o.RTPParameters = vp8Params(1, 0, "")
 	o.RTPParameters.Codecs[0].MimeType = p.params.Codecs[0].MimeType
 	o.RTPParameters.Encodings = encodings
+	if feedback := &o.RTPParameters.Codecs[0].Feedback; w.unmanaged {
+		*feedback = slices.DeleteFunc(*feedback, func(f Feedback) bool { return f.Type == "transport-cc" })
+	}
 	for i := range p.params.Encodings {
 		o.ConsumableEncodings = append(o.ConsumableEncodings, Encoding{
 			SSRC: uint32(7 + i), ScalabilityMode: p.params.Encodings[i].ScalabilityMode,
