@@ -235,7 +235,8 @@ type message struct {
 	Name   string            `json:"name,omitempty"`   // join
 	SDP    string            `json:"sdp,omitempty"`    // join (what it can receive), publish, published, offer, answer
 	Labels map[string]string `json:"labels,omitempty"` // publish: mic, camera or screen by MID
-	MID    string            `json:"mid,omitempty"`    // pause
+	MID    string            `json:"mid,omitempty"`    // pause, layer
+	Layer  int               `json:"layer,omitempty"`  // layer: the spatial one that is large enough
 	Paused bool              `json:"paused,omitempty"` // pause
 	ID     string            `json:"id,omitempty"`     // joined: who the page is
 	Tracks map[string]track  `json:"tracks,omitempty"` // offer: what is sent, by MID
@@ -246,7 +247,7 @@ type message struct {
 	// Of a program, in place of SDP.
 	Plain   bool     `json:"plain,omitempty"`   // join
 	Streams []stream `json:"streams,omitempty"` // joined: what it is to send; receiving: what it gets
-	Peer    string   `json:"peer,omitempty"`    // receive: whose microphone and camera
+	Peer    string   `json:"peer,omitempty"`    // receive: whose microphone and camera; speaker: who speaks
 	Ports   []uint16 `json:"ports,omitempty"`   // receive: for each the port of RTP on this machine; RTCP has the next
 }
 
@@ -273,7 +274,8 @@ type peerInfo struct {
 
 // A room has a Router and who is in it.
 type room struct {
-	router mafalda.Router
+	router  mafalda.Router
+	speaker mafalda.ActiveSpeakerObserver
 
 	mu    sync.Mutex // held for one message at a time
 	peers []*peer    // guarded by mu
@@ -336,7 +338,13 @@ func (s *server) enter(ctx context.Context, name string, p *peer) (*room, error)
 		if err != nil {
 			return nil, err
 		}
-		r = &room{router: router}
+		speaker, err := router.CreateActiveSpeakerObserver(ctx, mafalda.ActiveSpeakerObserverOptions{})
+		if err != nil {
+			router.Close()
+			return nil, err
+		}
+		r = &room{router: router, speaker: speaker}
+		speaker.Events().DominantSpeaker.On(r.speaks)
 		s.rooms[name] = r
 	}
 	r.mu.Lock()
@@ -461,6 +469,9 @@ func (r *room) welcomeProgram(ctx context.Context, p *peer) error {
 		streams = append(streams, s)
 		p.id = t.ID()
 	}
+	if err := r.listen(ctx, p.producers()); err != nil {
+		return err
+	}
 	p.send(message{Type: "joined", ID: p.id, Streams: streams})
 	for _, q := range r.peers {
 		if q != p {
@@ -526,7 +537,7 @@ func (r *room) receive(ctx context.Context, p *peer, m message) error {
 func (r *room) handle(ctx context.Context, p *peer, m message) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if page := m.Type == "publish" || m.Type == "answer"; page != (p.publish != nil) && m.Type != "pause" {
+	if page := m.Type == "publish" || m.Type == "answer" || m.Type == "layer"; page != (p.publish != nil) && m.Type != "pause" {
 		return fmt.Errorf("%q is not for you", m.Type)
 	}
 	switch m.Type {
@@ -539,6 +550,9 @@ func (r *room) handle(ctx context.Context, p *peer, m message) error {
 		}
 		p.send(message{Type: "published", SDP: answer})
 		added := slices.DeleteFunc(p.in.Producers(), func(x mafalda.Producer) bool { return slices.Contains(before, x) })
+		if err := r.listen(ctx, added); err != nil {
+			return err
+		}
 		for _, q := range r.peers {
 			if q != p {
 				r.connect(ctx, p, added, q)
@@ -564,6 +578,12 @@ func (r *room) handle(ctx context.Context, p *peer, m message) error {
 			}
 		}
 		r.announce()
+	case "layer":
+		for _, consumer := range p.outgoing.Consumers() {
+			if consumer.RTPParameters().MID == m.MID && consumer.PreferredLayers() != nil {
+				return consumer.SetPreferredLayers(ctx, mafalda.ConsumerLayers{SpatialLayer: max(0, m.Layer)})
+			}
+		}
 	case "receive":
 		return r.receive(ctx, p, m)
 	case "listening": // the program is ready for what it receives
@@ -576,6 +596,33 @@ func (r *room) handle(ctx context.Context, p *peer, m message) error {
 		}
 	}
 	return nil
+}
+
+// listen lets the room know who speaks.
+func (r *room) listen(ctx context.Context, producers []mafalda.Producer) error {
+	for _, p := range producers {
+		if p.Kind() != mafalda.MediaKindAudio {
+			continue
+		}
+		if err := r.speaker.AddProducer(ctx, p.ID()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// speaks tells everybody who speaks.
+func (r *room) speaks(s mafalda.DominantSpeaker) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, from := range r.peers {
+		if !slices.Contains(from.producers(), s.Producer) {
+			continue
+		}
+		for _, p := range r.peers {
+			p.send(message{Type: "speaker", Peer: from.id})
+		}
+	}
 }
 
 // connect sends what from publishes to another page. A program asks for what it

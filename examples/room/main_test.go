@@ -164,6 +164,7 @@ func TestRoom(t *testing.T) {
 		t.Fatal("no track")
 	}
 
+	bob.send(message{Type: "layer", MID: "s0", Layer: -1}) // nothing to choose from
 	alice.send(message{Type: "pause", MID: "0", Paused: true})
 	bob.wait(func(m message) bool { return m.Type == "peers" && m.Peers[0].Paused["camera"] })
 	alice.send(message{Type: "pause", MID: "0"})
