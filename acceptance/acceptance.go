@@ -82,6 +82,7 @@ var cases = slices.Concat(
 	producerCases,
 	produceErrorCases,
 	consumerCases,
+	layersCases,
 	codecCases,
 	forwardingCases,
 	mappingCases,

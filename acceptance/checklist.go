@@ -11,11 +11,10 @@ type checklistLine struct {
 }
 
 const (
-	withData   = "comes with data channels"
-	withLayers = "comes with simulcast and SVC"
-	withBWE    = "comes with bandwidth estimation"
-	workerBin  = "TestWorkerBin and TestAcceptanceProcess of the root package: which programs there are only a test of its own knows"
-	noProcess  = "no counterpart: a Worker has no process of its own"
+	withData  = "comes with data channels"
+	withBWE   = "comes with bandwidth estimation"
+	workerBin = "TestWorkerBin and TestAcceptanceProcess of the root package: which programs there are only a test of its own knows"
+	noProcess = "no counterpart: a Worker has no process of its own"
 )
 
 // checklist is mediasoup's suite (3.14.16 and what is known of newer versions).
@@ -122,7 +121,7 @@ var checklist = []checklistLine{
 	{id: "DirectTransport 9", rule: "routerclose when the Worker closes"},
 
 	{id: "Producer 1", rule: "produce audio without encodings; dumps"},
-	{id: "Producer 2", rule: "produce video with four encodings", absent: withLayers},
+	{id: "Producer 2", rule: "produce video with four encodings"},
 	{id: "Producer 3", rule: "produce without headerExtensions and rtcp"},
 	{id: "Producer 4", rule: "wrong arguments"},
 	{id: "Producer 5", rule: "codecs that the Router lacks"},
@@ -147,11 +146,11 @@ var checklist = []checklistLine{
 	{id: "Consumer 6", rule: "getStats"},
 	{id: "Consumer 7", rule: "pause and resume; events on flips only"},
 	{id: "Consumer 8", rule: "pause and resume of the Producer are heard in order"},
-	{id: "Consumer 9", rule: "setPreferredLayers", absent: withLayers},
-	{id: "Consumer 10", rule: "setPreferredLayers with wrong arguments", absent: withLayers},
-	{id: "Consumer 11", rule: "setPriority", absent: withBWE},
-	{id: "Consumer 12", rule: "setPriority with wrong arguments", absent: withBWE},
-	{id: "Consumer 13", rule: "unsetPriority", absent: withBWE},
+	{id: "Consumer 9", rule: "setPreferredLayers"},
+	{id: "Consumer 10", rule: "setPreferredLayers with wrong arguments"},
+	{id: "Consumer 11", rule: "setPriority"},
+	{id: "Consumer 12", rule: "setPriority with wrong arguments"},
+	{id: "Consumer 13", rule: "unsetPriority"},
 	{id: "Consumer 14", rule: "enableTraceEvent"},
 	{id: "Consumer 15", rule: "enableTraceEvent with wrong arguments"},
 	{id: "Consumer 16", rule: "producerpause and producerresume"},
@@ -232,7 +231,7 @@ var checklist = []checklistLine{
 var releases = []checklistLine{
 	{id: "3.15.0", rule: "transport.type"},
 	{id: "3.15.2", rule: "port ranges of many transports don't collide"},
-	{id: "3.15.4", rule: "VP8 packets above the temporal layer are dropped", absent: withLayers},
+	{id: "3.15.4", rule: "VP8 packets above the temporal layer are dropped"},
 	{id: "3.15.4 feedback", rule: "transport-cc feedback leaves no packet out"},
 	{id: "3.15.5", rule: "no gap in sequence numbers for what is not forwarded; order of VP9"},
 	{id: "3.15.8", rule: "retransmissions are those of the Consumer's own stream"},
@@ -259,9 +258,9 @@ var releases = []checklistLine{
 	{id: "3.19.0", rule: "pipeToRouter with keepId"},
 	{id: "3.19.4", rule: "the dependency descriptor travels through pipes"},
 	{id: "3.20.0", rule: "the options of the new SCTP stack"},
-	{id: "3.21.1", rule: "SVC for VP8 and H264", absent: withLayers},
+	{id: "3.21.1", rule: "SVC for VP8 and H264"},
 	{id: "3.22.0 to 3.24.2", rule: "subchannels"},
-	{id: "3.26.0", rule: "preferred temporal layers", absent: withLayers},
+	{id: "3.26.0", rule: "preferred temporal layers"},
 }
 
 // ruleOf returns what a line says.
