@@ -67,10 +67,10 @@ type lossModel struct {
 	floor  [blocks]float64 // ring of losses
 	floors int             // ever
 
-	current    observation
-	bytes      float64
-	begin, end time.Duration // sending
-	open       bool
+	current observation
+	bytes   float64
+	begin   time.Duration // of sending
+	open    bool
 
 	since   time.Duration // packets sent before are too old
 	lowered time.Duration

@@ -24,13 +24,13 @@ const (
 // A queue tells how long packets wait on the way: the one-way delay above the
 // lowest that was seen lately. The offset of the clocks cancels out.
 type queue struct {
-	known         bool
-	base          [2]time.Duration // lowest in this and in the previous window
-	begin         time.Duration
-	delay         time.Duration // of the last feedback
-	lowest, until time.Duration // within a feedback
-	any           bool
-	since         time.Duration // when the queue began to stand; 0: it does not
+	known  bool
+	base   [2]time.Duration // lowest in this and in the previous window
+	begin  time.Duration
+	delay  time.Duration // of the last feedback
+	lowest time.Duration // within a feedback
+	any    bool
+	since  time.Duration // when the queue began to stand; 0: it does not
 }
 
 func (q *queue) reset() { *q = queue{} }

@@ -430,7 +430,6 @@ type tcpFlow struct {
 	window    float64 // packets
 	threshold float64
 	next      int64
-	acked     int64
 	flight    int
 	recover   int64
 	bytes     []carried

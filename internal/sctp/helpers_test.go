@@ -30,7 +30,6 @@ type end struct {
 	log    func(p []byte)
 	events func(Event)
 
-	states   []State
 	messages chan Event
 	others   chan Event
 }
