@@ -4,6 +4,8 @@ import (
 	"slices"
 	"time"
 
+	flatbuffers "github.com/google/flatbuffers/go"
+
 	"github.com/mafalda-sfu/mafalda/internal/channel/fbs"
 	"github.com/mafalda-sfu/mafalda/internal/engine"
 )
@@ -80,6 +82,14 @@ func init() {
 				return m.RemoveRTPObserverProducer(id, b.ProducerId)
 			}),
 	})
+}
+
+// hasLogTags reports whether a request to update the settings has tags, be it
+// none of them: unpacked, absent ones and an empty list look alike.
+func hasLogTags(r *fbs.Request) bool {
+	const logTags = 6 // place in the virtual table
+	var body flatbuffers.Table
+	return r.Body(&body) && body.Offset(logTags) != 0
 }
 
 // updateSettings applies at once: the log has no place in the order of things.

@@ -270,6 +270,9 @@ func (s *server) request(r *fbs.Request, wrong error) {
 	if q.Body != nil {
 		body = q.Body.Value
 	}
+	if b, ok := body.(*fbs.WorkerUpdateSettingsRequestT); ok && !hasLogTags(r) {
+		b.LogTags = nil
+	}
 	run, err := m.begin(s, q.HandlerId, body)
 	if err != nil {
 		s.refuse(t, err)
