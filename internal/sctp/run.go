@@ -170,7 +170,12 @@ func (a *Association) ended(s *stream, ps *psctp.Stream, reset bool) {
 		s.writes = ps // pion would make another, and wait for its end again
 	}
 	answer := s.dying
-	if answer && s.writes == ps {
+	switch {
+	case answer && s.asked:
+		// The writer resets it on ps: another stream of pion's would wait for a
+		// second end for ever.
+		s.writes = ps
+	case answer && s.writes == ps:
 		s.dying, s.writes = false, nil
 	}
 	t.settle(s)

@@ -86,7 +86,7 @@ func (a *Association) resetLocked(s *stream) {
 	if s.dying || a.table.closed || a.pion.Load() == nil {
 		return
 	}
-	s.dying = true
+	s.dying, s.asked = true, true
 	a.table.resets = append(a.table.resets, s)
 	a.signal()
 }

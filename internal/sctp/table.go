@@ -43,6 +43,7 @@ type stream struct {
 
 	// dying: reset by us, not by the peer yet; no new life before.
 	dying bool
+	asked bool // the writer has not reset it yet
 	// What pion has for the id: what is read, and what is written to. They are
 	// different when the peer has reset its direction and we have not.
 	reads, writes *psctp.Stream

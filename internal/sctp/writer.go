@@ -140,6 +140,7 @@ func (a *Association) reset(p *psctp.Association, s *stream) {
 	_ = ps.Close() // it fails only when the association has ended
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	s.asked = false
 	if !a.table.readers[ps] { // the peer was first
 		s.dying, s.writes = false, nil
 		a.table.settle(s)
