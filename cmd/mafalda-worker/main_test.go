@@ -54,7 +54,7 @@ func spawn(t *testing.T, version bool, args ...string) *process {
 	p.requests, p.frames = requests, channel.NewFrameReader(replies)
 	p.cmd.ExtraFiles = []*os.File{fd3, fd4}
 	p.cmd.Stderr = &p.stderr
-	p.cmd.Env = []string{asWorker + "=1"}
+	p.cmd.Env = []string{asWorker + "=1", "GOCOVERDIR=" + t.TempDir()} // a test binary with coverage warns without
 	if version {
 		p.cmd.Env = append(p.cmd.Env, "MEDIASOUP_VERSION=3.27.1")
 	}
