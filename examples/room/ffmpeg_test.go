@@ -47,11 +47,13 @@ func TestFFmpeg(t *testing.T) {
 	page := open(t, web, "page")
 	page.wait(func(m message) bool { return m.Type == "joined" })
 	said := make(chan string, 1)
+	programCtx, end := context.WithCancel(ctx)
+	defer end()
 	go func() { // ends with the program
-		cmd := exec.CommandContext(ctx, program, "-room", web.URL+"/lobby", "-record", file, "-seconds", "6")
+		cmd := exec.CommandContext(programCtx, program, "-room", web.URL+"/lobby", "-record", file)
 		cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // so that it ends its ffmpeg
 		out, err := cmd.CombinedOutput()
-		said <- fmt.Sprint(string(out), err)
+		said <- fmt.Sprintf("%s%v %v", out, err, cmd.ProcessState)
 	}()
 	offer := page.wait(func(m message) bool { return m.Type == "offer" && len(m.Tracks) == 2 })
 	peers := page.wait(func(m message) bool { return m.Type == "peers" && len(m.Peers) == 2 }).Peers
@@ -71,8 +73,14 @@ func TestFFmpeg(t *testing.T) {
 			t.Fatal("no track")
 		}
 	}
+	recorded := func() bool { // more than three seconds
+		info, err := os.Stat(file)
+		return err == nil && info.Size() > 400e3
+	}
+	require.Eventually(t, recorded, time.Minute, 10*time.Millisecond)
+	end()
 	page.wait(func(m message) bool { return m.Type == "peers" && len(m.Peers) == 1 })
-	require.Regexp(t, "^The pattern goes to http.*\nRecording \"the pattern\" to .*\n<nil>$", <-said)
+	require.Regexp(t, "^The pattern goes to http.*\nRecording \"the pattern\" to .*\n.* exit status 0$", <-said)
 	require.Eventually(t, func() bool { return len(s.worker.Routers()[0].Transports()) == 2 }, patience, time.Millisecond)
 
 	// Decoded, not counted in the file.

@@ -15,7 +15,7 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-const patience = 15 * time.Second
+const patience = time.Minute
 
 func newServer(t *testing.T) (*server, *httptest.Server) {
 	t.Helper()
