@@ -34,6 +34,9 @@ type machine interface {
 	ConnectPipe(id string, o engine.PipeConnectOptions) (engine.TransportDump, error)
 	RestartICE(id string) (ufrag, password string, err error)
 	SetMaxIncomingBitrate(id string, bitrate uint64) error
+	SetMaxOutgoingBitrate(id string, bps uint32) error
+	SetMinOutgoingBitrate(id string, bps uint32) error
+	TraceTransport(id string, types []string) error
 	DumpTransport(id string) (engine.TransportDump, error)
 	TransportStats(id string) (engine.TransportStats, error)
 

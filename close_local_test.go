@@ -166,6 +166,9 @@ func TestClosed(t *testing.T) {
 			},
 			"web.RestartICE":            func() error { _, err := x.web.RestartICE(ctx); return err },
 			"web.SetMaxIncomingBitrate": func() error { return x.web.SetMaxIncomingBitrate(ctx, 0) },
+			"web.SetMaxOutgoingBitrate": func() error { return x.web.SetMaxOutgoingBitrate(ctx, 0) },
+			"web.SetMinOutgoingBitrate": func() error { return x.web.SetMinOutgoingBitrate(ctx, 0) },
+			"web.EnableTraceEvent":      func() error { return x.web.EnableTraceEvent(ctx) },
 			"web.Produce":               func() error { _, err := x.web.Produce(ctx, audioOptions(9)); return err },
 			"web.Consume": func() error {
 				_, err := x.web.Consume(ctx, ConsumerOptions{ProducerID: x.sent.ID(), RTPCapabilities: x.router.RTPCapabilities()})

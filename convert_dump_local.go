@@ -89,7 +89,7 @@ func transportDump(d *engine.TransportDump) TransportDump {
 		},
 		MaxSendMessageSize:    int(d.MaxSendMessageSize),
 		MaxReceiveMessageSize: int(d.MaxReceiveMessageSize),
-		TraceEventTypes:       []TraceEventType{},
+		TraceEventTypes:       traceTypes(d.TraceEventTypes),
 	}
 	sctpDump(&out, d.SCTP)
 	if w := d.WebRTC; w != nil {
@@ -132,23 +132,31 @@ func nameOwners(list []engine.NameOwner) []KeyValue[string, string] {
 
 func transportStats(s *engine.TransportStats) TransportStats {
 	out := TransportStats{
-		Type:               DirectTransportStats,
-		TransportID:        s.ID,
-		Timestamp:          s.Timestamp.Milliseconds(),
-		BytesReceived:      s.BytesReceived,
-		RecvBitrate:        int(s.RecvBitrate),
-		BytesSent:          s.BytesSent,
-		SendBitrate:        int(s.SendBitrate),
-		RTPBytesReceived:   s.RTPBytesReceived,
-		RTPRecvBitrate:     int(s.RTPRecvBitrate),
-		RTPBytesSent:       s.RTPBytesSent,
-		RTPSendBitrate:     int(s.RTPSendBitrate),
-		RTXBytesReceived:   s.RTXBytesReceived,
-		RTXRecvBitrate:     int(s.RTXRecvBitrate),
-		RTXBytesSent:       s.RTXBytesSent,
-		RTXSendBitrate:     int(s.RTXSendBitrate),
-		MaxIncomingBitrate: int(s.MaxIncomingBitrate),
-		SCTPState:          SCTPState(s.SCTPState),
+		Type:                 DirectTransportStats,
+		TransportID:          s.ID,
+		Timestamp:            s.Timestamp.Milliseconds(),
+		BytesReceived:        s.BytesReceived,
+		RecvBitrate:          int(s.RecvBitrate),
+		BytesSent:            s.BytesSent,
+		SendBitrate:          int(s.SendBitrate),
+		RTPBytesReceived:     s.RTPBytesReceived,
+		RTPRecvBitrate:       int(s.RTPRecvBitrate),
+		RTPBytesSent:         s.RTPBytesSent,
+		RTPSendBitrate:       int(s.RTPSendBitrate),
+		RTXBytesReceived:     s.RTXBytesReceived,
+		RTXRecvBitrate:       int(s.RTXRecvBitrate),
+		RTXBytesSent:         s.RTXBytesSent,
+		RTXSendBitrate:       int(s.RTXSendBitrate),
+		ProbationBytesSent:   s.ProbationBytesSent,
+		ProbationSendBitrate: int(s.ProbationSendBitrate),
+		MaxIncomingBitrate:   int(s.MaxIncomingBitrate),
+		MaxOutgoingBitrate:   int(s.MaxOutgoingBitrate),
+		MinOutgoingBitrate:   int(s.MinOutgoingBitrate),
+		SCTPState:            SCTPState(s.SCTPState),
+	}
+	if s.Estimated {
+		out.AvailableOutgoingBitrate = new(int(s.AvailableOutgoingBitrate))
+		out.RTPPacketLossSent = new(s.PacketLossSent)
 	}
 	if s.Feedback {
 		out.AvailableIncomingBitrate = new(int(s.AvailableIncomingBitrate))

@@ -208,10 +208,24 @@ func traceEvent(e *engine.TraceEvent) TraceEvent {
 		out.Info = RTPTraceInfo{RTPPacket: rtpPacketDump(e.Packet), IsRTX: e.IsRTX}
 	case e.SR != nil:
 		out.Info = SenderReportTraceInfo(*e.SR)
+	case e.BWE != nil:
+		out.Info = bweTraceInfo(e.BWE)
 	case out.Type == TracePLI || out.Type == TraceFIR:
 		out.Info = KeyFrameRequestTraceInfo{SSRC: e.SSRC}
 	}
 	return out
+}
+
+func bweTraceInfo(b *engine.BWETrace) BWETraceInfo {
+	info := BWETraceInfo{
+		DesiredBitrate: int(b.Desired), EffectiveDesiredBitrate: int(b.EffectiveDesired),
+		MinBitrate: int(b.Min), MaxBitrate: int(b.Max), StartBitrate: int(b.Start),
+		MaxPaddingBitrate: int(b.MaxPadding), AvailableBitrate: int(b.Available), Type: BWETransportCC,
+	}
+	if b.REMB {
+		info.Type = BWEREMB
+	}
+	return info
 }
 
 func rtpPacketDump(p *engine.PacketDump) RTPPacketDump {

@@ -156,7 +156,7 @@ func (x *bench) dump() string {
 	return b.String()
 }
 
-const optionCalls = 22
+const optionCalls = 23
 
 // call makes one call with options that were changed a little.
 func (x *bench) call() (name string, err error) {
@@ -339,6 +339,20 @@ func (x *bench) call() (name string, err error) {
 		x.mutate(&m)
 		_, err := c.Send(ctx, m)
 		return "DataConsumer.Send", err
+	case 21:
+		if tr == nil {
+			return "nothing", nil
+		}
+		bitrate := pick(s, 0, 100_000, -1, 29_999, 30_000, 600_000, math.MaxUint32, math.MaxInt, math.MinInt)
+		switch s.n(3) {
+		case 0:
+			return "SetMaxOutgoingBitrate", tr.SetMaxOutgoingBitrate(ctx, bitrate)
+		case 1:
+			return "SetMinOutgoingBitrate", tr.SetMinOutgoingBitrate(ctx, bitrate)
+		}
+		types := []mafalda.TraceEventType{mafalda.TraceProbation, mafalda.TraceBWE}
+		x.mutate(&types)
+		return "Transport.EnableTraceEvent", tr.EnableTraceEvent(ctx, types...)
 	}
 	// Anything that closes, so that later calls meet what is gone.
 	switch {
@@ -419,7 +433,7 @@ func (x *bench) change(v reflect.Value) {
 			"video/unknown", "opus", "a/b/c", "nack", "pli", "ccm", "fir", "goog-remb", "transport-cc", "L1T3", "L3T3_KEY", "S2T1", "L99T99", "client", "server", "auto",
 			"sha-1", "sha-256", "AB:CD", strings.Repeat("AB:", 31)+"AB", "AEAD_AES_256_GCM", "AES_CM_128_HMAC_SHA1_32", "AAAA", "!", "\x00", "ü",
 			strings.Repeat("x", 9), strings.Repeat("x", 300), string(mafalda.RTPHeaderExtensionMID), string(mafalda.RTPHeaderExtensionTransportWideCC),
-			string(mafalda.RTPHeaderExtensionAbsSendTime), "rtp", "keyframe", "sendonly", "inactive", "debug", "ice", "0", "1"))
+			string(mafalda.RTPHeaderExtensionAbsSendTime), "rtp", "keyframe", "bwe", "sendonly", "inactive", "debug", "ice", "0", "1"))
 	case reflect.Bool:
 		v.SetBool(!v.Bool())
 	case reflect.Int, reflect.Int64, reflect.Int32:

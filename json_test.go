@@ -36,6 +36,7 @@ func TestJSONKeys(t *testing.T) {
 		{"no extensions", RecvRTPHeaderExtensions{}, ""},
 		{"extensions", RecvRTPHeaderExtensions{1, 2, 3, 4, 5}, "mid rid rrid absSendTime transportWideCc01"},
 		{"direct stats", TransportStats{}, "type transportId timestamp bytesReceived recvBitrate bytesSent sendBitrate rtpBytesReceived rtpRecvBitrate rtpBytesSent rtpSendBitrate rtxBytesReceived rtxRecvBitrate rtxBytesSent rtxSendBitrate probationBytesSent probationSendBitrate"},
+		{"stats with bandwidth", TransportStats{AvailableOutgoingBitrate: new(0), RTPPacketLossSent: new(0.0), AvailableIncomingBitrate: new(0), RTPPacketLossReceived: new(0.0), MaxIncomingBitrate: 1, MaxOutgoingBitrate: 1, MinOutgoingBitrate: 1}, "type transportId timestamp bytesReceived recvBitrate bytesSent sendBitrate rtpBytesReceived rtpRecvBitrate rtpBytesSent rtpSendBitrate rtxBytesReceived rtxRecvBitrate rtxBytesSent rtxSendBitrate probationBytesSent probationSendBitrate availableOutgoingBitrate rtpPacketLossSent availableIncomingBitrate rtpPacketLossReceived maxIncomingBitrate maxOutgoingBitrate minOutgoingBitrate"},
 		{"candidate", ICECandidate{}, "foundation priority ip address protocol port type"},
 		{"tuple", TransportTuple{}, "localIp localAddress localPort remotePort protocol"},
 		{"producer dump", ProducerDump{}, "id kind type rtpParameters rtpMapping traceEventTypes paused"},
@@ -54,6 +55,7 @@ func TestJSONKeys(t *testing.T) {
 		{"data producer stats", DataProducerStats{}, "type timestamp label protocol messagesReceived bytesReceived"},
 		{"data consumer dump", DataConsumerDump{}, "id dataProducerId type label protocol bufferedAmount bufferedAmountLowThreshold paused dataProducerPaused subchannels"},
 		{"data consumer stats", DataConsumerStats{}, "type timestamp label protocol messagesSent bytesSent bufferedAmount"},
+		{"bandwidth estimate", BWETraceInfo{}, "desiredBitrate effectiveDesiredBitrate minBitrate maxBitrate startBitrate maxPaddingBitrate availableBitrate bweType"},
 		{"sender report", SenderReportTraceInfo{}, "ssrc ntpSec ntpFrac rtpTs packetCount octetCount"},
 	}
 	for _, tt := range tests {
@@ -85,6 +87,9 @@ func TestTraceEventJSON(t *testing.T) {
 		{"fir", TraceEvent{TraceFIR, 8, TraceIn, KeyFrameRequestTraceInfo{3}}, ""},
 		{"sr", TraceEvent{TraceSR, 8, TraceIn, SenderReportTraceInfo{1, 2, 3, 4, 5, 6}},
 			`{"type":"sr","timestamp":8,"direction":"in","info":{"ssrc":1,"ntpSec":2,"ntpFrac":3,"rtpTs":4,"packetCount":5,"octetCount":6}}`},
+		{"probation", TraceEvent{TraceProbation, 8, TraceOut, nil}, `{"type":"probation","timestamp":8,"direction":"out"}`},
+		{"bwe", TraceEvent{TraceBWE, 8, TraceOut, BWETraceInfo{1, 2, 3, 4, 5, 6, 7, BWEREMB}},
+			`{"type":"bwe","timestamp":8,"direction":"out","info":{"desiredBitrate":1,"effectiveDesiredBitrate":2,"minBitrate":3,"maxBitrate":4,"startBitrate":5,"maxPaddingBitrate":6,"availableBitrate":7,"bweType":"remb"}}`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

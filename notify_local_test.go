@@ -49,6 +49,17 @@ func TestNotify(t *testing.T) {
 	assert.Empty(t, stale(x.plain, engine.PlainTuple{Tuple: tuple}))
 	assert.Equal(t, fields("direct!RTCP"), note(x.direct, engine.DirectRTCP{Packet: []byte{1}}))
 
+	trace := engine.Trace{Event: engine.TraceEvent{Type: "bwe", Direction: "out", Timestamp: 7 * time.Millisecond, BWE: &engine.BWETrace{
+		REMB: true, Desired: 1, EffectiveDesired: 2, Min: 3, Max: 4, Start: 5, MaxPadding: 6, Available: 7,
+	}}}
+	for name, tr := range map[string]Transport{"web": x.web, "plain": x.plain, "direct": x.direct} {
+		var traced TraceEvent
+		stop := tr.Observer().Trace.On(func(e TraceEvent) { traced = e })
+		assert.Equal(t, fields(name+"!Trace "+name+".o!Trace"), note(tr, trace))
+		assert.Equal(t, TraceEvent{TraceBWE, 7, TraceOut, BWETraceInfo{1, 2, 3, 4, 5, 6, 7, BWEREMB}}, traced)
+		stop()
+	}
+
 	var o ProducerVideoOrientation
 	x.video.Events().VideoOrientationChange.On(func(v ProducerVideoOrientation) { o = v })
 	assert.Len(t, note(x.video, engine.VideoOrientationChange{Camera: true, Flip: true, Rotation: 270}), 2)

@@ -2,6 +2,7 @@ package mafalda
 
 import (
 	"encoding/base64"
+	"math"
 	"net/netip"
 	"strings"
 	"testing"
@@ -72,6 +73,9 @@ func TestValidate(t *testing.T) {
 		{"webrtc: nothing to listen on", (&WebRTCTransportOptions{}).validate(), false},
 		{"webrtc: zero else", (&WebRTCTransportOptions{ListenInfos: []ListenInfo{udp()}}).validate(), true},
 		{"webrtc: bad listen info", (&WebRTCTransportOptions{ListenInfos: []ListenInfo{{}}}).validate(), false},
+		{"webrtc: first bitrate", (&WebRTCTransportOptions{ListenInfos: []ListenInfo{udp()}, InitialAvailableOutgoingBitrate: math.MaxUint32}).validate(), true},
+		{"webrtc: first bitrate too high", (&WebRTCTransportOptions{ListenInfos: []ListenInfo{udp()}, InitialAvailableOutgoingBitrate: math.MaxUint32 + 1}).validate(), false},
+		{"webrtc: negative first bitrate", (&WebRTCTransportOptions{ListenInfos: []ListenInfo{udp()}, InitialAvailableOutgoingBitrate: -1}).validate(), false},
 		{"webrtc: consent off", (&WebRTCTransportOptions{ListenInfos: []ListenInfo{udp()}, ICEConsentTimeout: new(time.Duration(0))}).validate(), true},
 		{"webrtc: consent negative", (&WebRTCTransportOptions{ListenInfos: []ListenInfo{udp()}, ICEConsentTimeout: new(-time.Second)}).validate(), false},
 		{"webrtc: consent too long", (&WebRTCTransportOptions{ListenInfos: []ListenInfo{udp()}, ICEConsentTimeout: new(61 * time.Second)}).validate(), false},

@@ -59,8 +59,9 @@ func (r *router) CreateWebRTCTransport(ctx context.Context, o WebRTCTransportOpt
 	e := engine.WebRTCTransportOptions{
 		EnableUDP: o.enableUDP(), EnableTCP: o.enableTCP(),
 		PreferUDP: o.PreferUDP, PreferTCP: o.PreferTCP,
-		ICEConsentTimeout: o.iceConsentTimeout(),
-		SCTP:              engineSCTPOptions(&o.SCTPOptions, true),
+		ICEConsentTimeout:      o.iceConsentTimeout(),
+		InitialOutgoingBitrate: uint32(o.InitialAvailableOutgoingBitrate),
+		SCTP:                   engineSCTPOptions(&o.SCTPOptions, true),
 	}
 	if o.WebRTCServer != nil {
 		var err error

@@ -56,22 +56,6 @@ func (t *transport) SCTPNegotiatedCapabilities() *SCTPNegotiatedCapabilities {
 	return clonePointer(t.sctp.negotiated)
 }
 
-// notifySCTP takes news of SCTP.
-func (t *transport) notifySCTP(n engine.Notification) {
-	switch b := n.Body.(type) {
-	case engine.SCTPStateChange:
-		state := SCTPState(b.State)
-		if t.apply(noteSCTP, n.Seq, func() { t.sctp.state = state }) {
-			t.events.SCTPStateChange.emitUnless(&t.closed, state)
-			t.observer.SCTPStateChange.emitUnless(&t.closed, state)
-		}
-	case engine.SCTPNegotiated:
-		t.apply(noteSCTPNegotiated, n.Seq, func() {
-			t.sctp.negotiated = &SCTPNegotiatedCapabilities{int(b.MaxOutbound), int(b.MaxInbound)}
-		})
-	}
-}
-
 func sctpParameters(d *engine.SCTPDump) *SCTPParameters {
 	o := &d.Options
 	return &SCTPParameters{

@@ -16,12 +16,17 @@ const (
 	TracePLI      TraceEventType = "pli"      // a PLI; a [KeyFrameRequestTraceInfo]
 	TraceFIR      TraceEventType = "fir"      // a FIR; a [KeyFrameRequestTraceInfo]
 	TraceSR       TraceEventType = "sr"       // a sender report; a [SenderReportTraceInfo]
+
+	TraceProbation TraceEventType = "probation" // a packet of padding, to measure the bandwidth; no info
+	TraceBWE       TraceEventType = "bwe"       // a new estimate of the bandwidth; a [BWETraceInfo]
 )
 
-// What Producer.EnableTraceEvent and Consumer.EnableTraceEvent take.
+// What EnableTraceEvent of a Producer, a Consumer and a Transport takes.
 var (
 	producerTraceEvents = []TraceEventType{TraceRTP, TraceKeyFrame, TraceNACK, TracePLI, TraceFIR, TraceSR}
 	consumerTraceEvents = []TraceEventType{TraceRTP, TraceKeyFrame, TraceNACK, TracePLI, TraceFIR}
+
+	transportTraceEvents = []TraceEventType{TraceProbation, TraceBWE}
 )
 
 func validateTraceEvents(types, allowed []TraceEventType) error {
@@ -52,7 +57,7 @@ type TraceEvent struct {
 }
 
 // TraceInfo is the detail of a [TraceEvent]: an [RTPTraceInfo], a
-// [KeyFrameRequestTraceInfo] or a [SenderReportTraceInfo].
+// [KeyFrameRequestTraceInfo], a [SenderReportTraceInfo] or a [BWETraceInfo].
 type TraceInfo interface{ traceInfo() }
 
 // RTPTraceInfo is the detail of an rtp or keyframe event.
@@ -76,9 +81,37 @@ type SenderReportTraceInfo struct {
 	OctetCount   uint32 `json:"octetCount"`
 }
 
+// BWEType is how the endpoint tells what it receives.
+type BWEType string
+
+// The types of bandwidth estimation.
+const (
+	BWETransportCC BWEType = "transport-cc"
+	BWEREMB        BWEType = "remb"
+)
+
+// BWETraceInfo is the detail of a bwe event. Bitrates are in bit/s.
+type BWETraceInfo struct {
+	// DesiredBitrate is what the Consumers would need to send all that they
+	// are asked for; EffectiveDesiredBitrate is what is asked of the estimator
+	// on their behalf.
+	DesiredBitrate          int `json:"desiredBitrate"`
+	EffectiveDesiredBitrate int `json:"effectiveDesiredBitrate"`
+	// MinBitrate, MaxBitrate and StartBitrate bound the estimator.
+	MinBitrate   int `json:"minBitrate"`
+	MaxBitrate   int `json:"maxBitrate"`
+	StartBitrate int `json:"startBitrate"`
+	// MaxPaddingBitrate is how much may be padding.
+	MaxPaddingBitrate int `json:"maxPaddingBitrate"`
+	// AvailableBitrate is the estimate, which the Consumers share.
+	AvailableBitrate int     `json:"availableBitrate"`
+	Type             BWEType `json:"bweType"`
+}
+
 func (RTPTraceInfo) traceInfo()             {}
 func (KeyFrameRequestTraceInfo) traceInfo() {}
 func (SenderReportTraceInfo) traceInfo()    {}
+func (BWETraceInfo) traceInfo()             {}
 
 // RTPPacketDump describes one RTP packet.
 type RTPPacketDump struct {
@@ -120,6 +153,8 @@ func (e *TraceEvent) UnmarshalJSON(b []byte) error {
 		return decodeTraceInfo[KeyFrameRequestTraceInfo](e, v.Info)
 	case TraceSR:
 		return decodeTraceInfo[SenderReportTraceInfo](e, v.Info)
+	case TraceBWE:
+		return decodeTraceInfo[BWETraceInfo](e, v.Info)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package mafalda
 
 import (
 	"context"
+	"math"
 	"net/netip"
 )
 
@@ -67,6 +68,14 @@ func (l *ListenInfo) validate() error {
 	}
 	if l.SendBufferSize < 0 || l.RecvBufferSize < 0 {
 		return invalid("negative socket buffer size")
+	}
+	return nil
+}
+
+// validateOutgoingBitrate refuses what the estimator does not hold.
+func validateOutgoingBitrate(bitrate int) error {
+	if uint64(bitrate) > math.MaxUint32 { // or negative
+		return invalid("bitrate %d", bitrate)
 	}
 	return nil
 }
@@ -149,6 +158,19 @@ type Transport interface {
 	// [ErrInvalidArgument] when negative; [errors.ErrUnsupported] on a
 	// DirectTransport; [ErrClosed].
 	SetMaxIncomingBitrate(ctx context.Context, bitrate int) error
+	// SetMaxOutgoingBitrate limits the estimate of what the endpoint can be
+	// sent, in bit/s: at least 30,000, at most 4,294,967,295. 0 means no limit.
+	// Errors: [ErrInvalidArgument] for another value, and for one below the
+	// minimum; [errors.ErrUnsupported] on a DirectTransport; [ErrClosed].
+	SetMaxOutgoingBitrate(ctx context.Context, bitrate int) error
+	// SetMinOutgoingBitrate keeps that estimate from falling below so many
+	// bit/s. Range and errors are those of SetMaxOutgoingBitrate; a value above
+	// the maximum is [ErrInvalidArgument].
+	SetMinOutgoingBitrate(ctx context.Context, bitrate int) error
+
+	// EnableTraceEvent makes the Transport emit trace events of the given types
+	// and no others: probation, bwe. Errors: [ErrInvalidArgument], [ErrClosed].
+	EnableTraceEvent(ctx context.Context, types ...TraceEventType) error
 
 	// Stats returns exactly one record.
 	Stats(ctx context.Context) ([]TransportStats, error)
@@ -166,6 +188,7 @@ type Transport interface {
 type TransportEvents struct {
 	RouterClose       Event[struct{}] // its Router closed, and so it is closed
 	ListenServerClose Event[struct{}] // its WebRTCServer closed, and so it is closed
+	Trace             Event[TraceEvent]
 
 	// Of a WebRTCTransport. The getters have the new value already. Neither
 	// new nor closed is ever emitted as ICE state, nor new as DTLS state.
@@ -200,6 +223,7 @@ type TransportObserver struct {
 	SCTPStateChange        Event[SCTPState]
 	Tuple                  Event[TransportTuple]
 	RTCPTuple              Event[TransportTuple]
+	Trace                  Event[TraceEvent]
 }
 
 // TransportStatsType is the type of a [TransportStats] record.
@@ -220,27 +244,35 @@ type TransportStats struct {
 	Timestamp   int64              `json:"timestamp"`           // ms of the Worker's monotonic clock
 	SCTPState   SCTPState          `json:"sctpState,omitempty"` // where SCTP is enabled
 
-	BytesReceived        uint64 `json:"bytesReceived"`
-	RecvBitrate          int    `json:"recvBitrate"`
-	BytesSent            uint64 `json:"bytesSent"`
-	SendBitrate          int    `json:"sendBitrate"`
-	RTPBytesReceived     uint64 `json:"rtpBytesReceived"`
-	RTPRecvBitrate       int    `json:"rtpRecvBitrate"`
-	RTPBytesSent         uint64 `json:"rtpBytesSent"`
-	RTPSendBitrate       int    `json:"rtpSendBitrate"`
-	RTXBytesReceived     uint64 `json:"rtxBytesReceived"`
-	RTXRecvBitrate       int    `json:"rtxRecvBitrate"`
-	RTXBytesSent         uint64 `json:"rtxBytesSent"`
-	RTXSendBitrate       int    `json:"rtxSendBitrate"`
+	BytesReceived    uint64 `json:"bytesReceived"`
+	RecvBitrate      int    `json:"recvBitrate"`
+	BytesSent        uint64 `json:"bytesSent"`
+	SendBitrate      int    `json:"sendBitrate"`
+	RTPBytesReceived uint64 `json:"rtpBytesReceived"`
+	RTPRecvBitrate   int    `json:"rtpRecvBitrate"`
+	RTPBytesSent     uint64 `json:"rtpBytesSent"`
+	RTPSendBitrate   int    `json:"rtpSendBitrate"`
+	RTXBytesReceived uint64 `json:"rtxBytesReceived"`
+	RTXRecvBitrate   int    `json:"rtxRecvBitrate"`
+	RTXBytesSent     uint64 `json:"rtxBytesSent"`
+	RTXSendBitrate   int    `json:"rtxSendBitrate"`
+	// Probation is padding by which it is measured how much can be sent.
 	ProbationBytesSent   uint64 `json:"probationBytesSent"`
 	ProbationSendBitrate int    `json:"probationSendBitrate"`
 
+	// AvailableOutgoingBitrate and RTPPacketLossSent (0 to 1) are there once a
+	// Consumer of video negotiated transport-cc or REMB. The first is 0 until
+	// the Transport is connected.
+	AvailableOutgoingBitrate *int     `json:"availableOutgoingBitrate,omitempty"`
+	RTPPacketLossSent        *float64 `json:"rtpPacketLossSent,omitempty"`
 	// AvailableIncomingBitrate and RTPPacketLossReceived (0 to 1) are there once
 	// a Producer negotiated transport-cc or REMB.
 	AvailableIncomingBitrate *int     `json:"availableIncomingBitrate,omitempty"`
 	RTPPacketLossReceived    *float64 `json:"rtpPacketLossReceived,omitempty"`
-	// MaxIncomingBitrate is there when it limits.
+	// These are there when they limit.
 	MaxIncomingBitrate int `json:"maxIncomingBitrate,omitempty"`
+	MaxOutgoingBitrate int `json:"maxOutgoingBitrate,omitempty"`
+	MinOutgoingBitrate int `json:"minOutgoingBitrate,omitempty"`
 
 	// Of a WebRTCTransport.
 	ICERole          ICERole         `json:"iceRole,omitempty"`

@@ -29,7 +29,10 @@ func (t *directTransport) SendRTCP(packet []byte) error {
 }
 
 func (t *directTransport) notify(n engine.Notification) {
-	if b, ok := n.Body.(engine.DirectRTCP); ok {
+	switch b := n.Body.(type) {
+	case engine.DirectRTCP:
 		t.events.RTCP.emitUnless(&t.closed, b.Packet)
+	default:
+		t.notifyCommon(n)
 	}
 }

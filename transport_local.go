@@ -274,6 +274,36 @@ func (t *transport) SetMaxIncomingBitrate(ctx context.Context, bitrate int) erro
 	return err
 }
 
+func (t *transport) SetMaxOutgoingBitrate(ctx context.Context, bitrate int) error {
+	return t.limitOutgoing(ctx, "SetMaxOutgoingBitrate", bitrate, machine.SetMaxOutgoingBitrate)
+}
+
+func (t *transport) SetMinOutgoingBitrate(ctx context.Context, bitrate int) error {
+	return t.limitOutgoing(ctx, "SetMinOutgoingBitrate", bitrate, machine.SetMinOutgoingBitrate)
+}
+
+func (t *transport) limitOutgoing(ctx context.Context, op string, bitrate int, set func(m machine, id string, bps uint32) error) error {
+	if err := validateOutgoingBitrate(bitrate); err != nil {
+		return t.fail(op, err)
+	}
+	_, err := ask(ctx, &t.object, op, func(m machine) (struct{}, error) {
+		return struct{}{}, set(m, t.id, uint32(bitrate))
+	})
+	return err
+}
+
+func (t *transport) EnableTraceEvent(ctx context.Context, types ...TraceEventType) error {
+	const op = "EnableTraceEvent"
+	if err := validateTraceEvents(types, transportTraceEvents); err != nil {
+		return t.fail(op, err)
+	}
+	names := traceNames(types)
+	_, err := ask(ctx, &t.object, op, func(m machine) (struct{}, error) {
+		return struct{}{}, m.TraceTransport(t.id, names)
+	})
+	return err
+}
+
 func (t *transport) Stats(ctx context.Context) ([]TransportStats, error) {
 	s, err := ask(ctx, &t.object, "Stats", func(m machine) (engine.TransportStats, error) {
 		return m.TransportStats(t.id)
@@ -292,6 +322,26 @@ func (t *transport) Dump(ctx context.Context) (TransportDump, error) {
 		return TransportDump{}, err
 	}
 	return transportDump(&d), nil
+}
+
+// notifyCommon takes news that are of no kind of transport alone.
+func (t *transport) notifyCommon(n engine.Notification) {
+	switch b := n.Body.(type) {
+	case engine.SCTPStateChange:
+		state := SCTPState(b.State)
+		if t.apply(noteSCTP, n.Seq, func() { t.sctp.state = state }) {
+			t.events.SCTPStateChange.emitUnless(&t.closed, state)
+			t.observer.SCTPStateChange.emitUnless(&t.closed, state)
+		}
+	case engine.SCTPNegotiated:
+		t.apply(noteSCTPNegotiated, n.Seq, func() {
+			t.sctp.negotiated = &SCTPNegotiatedCapabilities{int(b.MaxOutbound), int(b.MaxInbound)}
+		})
+	case engine.Trace:
+		e := traceEvent(&b.Event)
+		t.events.Trace.emitUnless(&t.closed, e)
+		t.observer.Trace.emitUnless(&t.closed, e)
+	}
 }
 
 // apply changes the state with f and reports true, unless the transport is

@@ -108,7 +108,7 @@ func (t *pipeTransport) connected(d *engine.TransportDump, notes []engine.Notifi
 	t.w.deliver(notes)
 }
 
-func (t *pipeTransport) notify(n engine.Notification) { t.notifySCTP(n) }
+func (t *pipeTransport) notify(n engine.Notification) { t.notifyCommon(n) }
 
 // connectInMemory connects two PipeTransports of Workers of this process, and
 // reports whether they are such.

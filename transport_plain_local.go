@@ -99,6 +99,6 @@ func (t *plainTransport) notify(n engine.Notification) {
 			t.observer.RTCPTuple.emitUnless(&t.closed, tuple)
 		}
 	default:
-		t.notifySCTP(n)
+		t.notifyCommon(n)
 	}
 }

@@ -29,6 +29,11 @@ type WebRTCTransportOptions struct {
 	// 30 s.
 	ICEConsentTimeout *time.Duration
 
+	// InitialAvailableOutgoingBitrate is how much the peer can be sent until
+	// the estimator knows better, in bit/s, at most 4,294,967,295. 0 means
+	// 600,000.
+	InitialAvailableOutgoingBitrate int
+
 	SCTPOptions
 
 	// AppData is kept as it is.
@@ -52,6 +57,9 @@ func (o *WebRTCTransportOptions) validate() error {
 	}
 	if t := o.iceConsentTimeout(); t != 0 && (t < minICEConsentTimeout || t > maxICEConsentTimeout) {
 		return invalid("ICE consent timeout %v", t)
+	}
+	if err := validateOutgoingBitrate(o.InitialAvailableOutgoingBitrate); err != nil {
+		return err
 	}
 	return o.SCTPOptions.validate()
 }

@@ -167,6 +167,6 @@ func (t *webRTCTransport) notify(n engine.Notification) {
 			t.observer.DTLSStateChange.emitUnless(&t.closed, state)
 		}
 	default:
-		t.notifySCTP(n)
+		t.notifyCommon(n)
 	}
 }

@@ -83,6 +83,7 @@ var cases = slices.Concat(
 	produceErrorCases,
 	consumerCases,
 	layersCases,
+	bandwidthCases,
 	codecCases,
 	forwardingCases,
 	mappingCases,

@@ -11,8 +11,6 @@ type checklistLine struct {
 }
 
 const (
-	withData  = "comes with data channels"
-	withBWE   = "comes with bandwidth estimation"
 	workerBin = "TestWorkerBin and TestAcceptanceProcess of the root package: which programs there are only a test of its own knows"
 	noProcess = "no counterpart: a Worker has no process of its own"
 )
@@ -66,13 +64,13 @@ var checklist = []checklistLine{
 	{id: "WebRtcTransport 8", rule: "connect; a second connect; roles"},
 	{id: "WebRtcTransport 9", rule: "connect with wrong arguments"},
 	{id: "WebRtcTransport 10", rule: "setMaxIncomingBitrate"},
-	{id: "WebRtcTransport 11", rule: "setMaxOutgoingBitrate", absent: withBWE},
-	{id: "WebRtcTransport 12", rule: "setMinOutgoingBitrate", absent: withBWE},
-	{id: "WebRtcTransport 13", rule: "a maximum below the minimum", absent: withBWE},
-	{id: "WebRtcTransport 14", rule: "a minimum above the maximum", absent: withBWE},
+	{id: "WebRtcTransport 11", rule: "setMaxOutgoingBitrate"},
+	{id: "WebRtcTransport 12", rule: "setMinOutgoingBitrate"},
+	{id: "WebRtcTransport 13", rule: "a maximum below the minimum"},
+	{id: "WebRtcTransport 14", rule: "a minimum above the maximum"},
 	{id: "WebRtcTransport 15", rule: "restartIce"},
-	{id: "WebRtcTransport 16", rule: "enableTraceEvent", absent: withBWE},
-	{id: "WebRtcTransport 17", rule: "enableTraceEvent with wrong arguments", absent: withBWE},
+	{id: "WebRtcTransport 16", rule: "enableTraceEvent"},
+	{id: "WebRtcTransport 17", rule: "enableTraceEvent with wrong arguments"},
 	{id: "WebRtcTransport 18", rule: "events of ICE and DTLS"},
 	{id: "WebRtcTransport 19", rule: "methods after close"},
 	{id: "WebRtcTransport 20", rule: "routerclose when the Router closes"},

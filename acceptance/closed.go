@@ -67,6 +67,9 @@ func (x *tree) calls(t testing.TB) []call {
 			return err
 		})
 		add(kind+".SetMaxIncomingBitrate", func(ctx context.Context) error { return tr.SetMaxIncomingBitrate(ctx, 5) })
+		add(kind+".SetMaxOutgoingBitrate", func(ctx context.Context) error { return tr.SetMaxOutgoingBitrate(ctx, 50_000) })
+		add(kind+".SetMinOutgoingBitrate", func(ctx context.Context) error { return tr.SetMinOutgoingBitrate(ctx, 40_000) })
+		add(kind+".EnableTraceEvent", func(ctx context.Context) error { return tr.EnableTraceEvent(ctx) })
 		add(kind+".Stats", func(ctx context.Context) error { _, err := tr.Stats(ctx); return err })
 		add(kind+".Dump", func(ctx context.Context) error { _, err := tr.Dump(ctx); return err })
 	}

@@ -252,6 +252,7 @@ type camera struct {
 	began   time.Time
 	picture []uint16
 	tl0     []byte
+	fill    []int // bytes of each frame beyond those that matter; nil: none
 }
 
 func newCamera(e *end, streams int) *camera {
@@ -280,6 +281,9 @@ func (c *camera) frame(t testing.TB, i int, key bool, temporal byte) {
 	b := []byte{0x90, 0xe0, 0x80 | byte(c.picture[i]>>8), byte(c.picture[i]), c.tl0[i], temporal<<6 | 0x20, 1, 2, 0, byte(i)}
 	if key {
 		b[6] = 0
+	}
+	if c.fill != nil {
+		b = append(b, make([]byte, c.fill[i])...)
 	}
 	c.streams[i].ts = c.at(i)
 	c.end.sendRTP(t, c.streams[i].packet(b, marked))

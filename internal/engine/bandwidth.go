@@ -22,6 +22,7 @@ type bandwidth struct {
 	estimator *bwe.Estimator
 	client    *bwe.Client
 	timer     timer.Timer
+	connected bool // once: before, nothing is said to be available
 
 	wideSeq   uint16 // transport-wide number of the last packet
 	probation probation
@@ -78,6 +79,7 @@ func (t *transport) manageBandwidth(c *consumer) {
 
 // connect is called when packets can be sent.
 func (b *bandwidth) connect() {
+	b.connected = true
 	b.estimator.SetNetwork(b.t.m.now, true)
 	b.tick()
 }
@@ -272,7 +274,9 @@ func (t *transport) fillOutgoing(s *TransportStats) {
 		return
 	}
 	s.Estimated = true
-	s.AvailableOutgoingBitrate = b.available()
+	if b.connected {
+		s.AvailableOutgoingBitrate = b.available()
+	}
 	s.PacketLossSent = b.estimator.PacketLoss()
 	counter := &b.probation.sent
 	s.ProbationBytesSent, s.ProbationSendBitrate = counter.Bytes(), counter.Rate(t.m.now)
