@@ -43,6 +43,7 @@ type aimd struct {
 	dropped   bool          // decreased is set
 	reached   float64       // what was delivered at that time, bit/s
 	capacity  capacity
+	spare     float64 // bit/s beyond the headroom; constant
 }
 
 // set gives the rate a value from elsewhere.
@@ -130,7 +131,7 @@ func (a *aimd) increase(dt time.Duration, delivered float64, rtt time.Duration) 
 	} else {
 		rate = a.rate * math.Pow(growth, dt.Seconds())
 	}
-	a.rate = max(a.rate, min(rate, headroom*delivered))
+	a.rate = max(a.rate, min(rate, headroom*delivered+a.spare))
 }
 
 // slope returns the growth near the capacity, in bit/s a second: about one

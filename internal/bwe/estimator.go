@@ -13,6 +13,9 @@
 // A [Client] holds the rules of mediasoup on top: what the application desires,
 // and when it hears of a new estimate.
 //
+// A [Receiver] is the other way round: it estimates what a peer may send that
+// has no estimator of its own, and is told by REMB.
+//
 // Nothing here reads a clock or does I/O: now is the monotonic time of the
 // Worker. All rates are in bit/s.
 package bwe
