@@ -266,7 +266,8 @@ type TransportStats struct {
 	AvailableOutgoingBitrate *int     `json:"availableOutgoingBitrate,omitempty"`
 	RTPPacketLossSent        *float64 `json:"rtpPacketLossSent,omitempty"`
 	// AvailableIncomingBitrate and RTPPacketLossReceived (0 to 1) are there once
-	// a Producer negotiated transport-cc or REMB.
+	// a Producer negotiated transport-cc or REMB. The first is what the endpoint
+	// is told by REMB; it is 0 until there is an estimate, and with transport-cc.
 	AvailableIncomingBitrate *int     `json:"availableIncomingBitrate,omitempty"`
 	RTPPacketLossReceived    *float64 `json:"rtpPacketLossReceived,omitempty"`
 	// These are there when they limit.

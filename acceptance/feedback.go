@@ -30,6 +30,11 @@ var feedbackCases = []testCase{
 		upstream:    []string{"WebRtcTransport 10"},
 		run:         testFeedbackMaxIncomingBitrate,
 	},
+	{
+		name:        "Feedback/REMB",
+		explanation: "an endpoint that knows no transport-cc but says when it sent each packet is told by REMB what it may send, no more than the limit; the stats have the estimate",
+		run:         testFeedbackREMB,
+	},
 }
 
 // congested are parameters with transport-cc.
@@ -163,6 +168,36 @@ func testFeedbackMaxIncomingBitrate(t *testing.T, s *suite) {
 			return false
 		})
 	}
+}
+
+func testFeedbackREMB(t *testing.T, s *suite) {
+	r := s.room(t)
+	in := r.webRTCEnd(t, overUDP(), peer.Config{})
+	given := video("", 1)
+	given.Codecs[0].RTCPFeedback = append(given.Codecs[0].RTCPFeedback, mafalda.RTCPFeedback{Type: "goog-remb"})
+	in.produce(t, mafalda.MediaKindVideo, given)
+	require.Equal(t, new(0), transportStats(t, in.transport).AvailableIncomingBitrate)
+	src := vp8Source(1)
+	began := time.Now()
+	told := func(what string, cond func(bitrate int) bool) {
+		t.Helper()
+		eventually(t, what, func() bool {
+			stamp := uint64(time.Since(began)) << 18 / uint64(time.Second) // 6 bits of seconds before the point, 18 after it
+			in.sendRTP(t, src.packet(make([]byte, 400), extended(t, 11, []byte{byte(stamp >> 16), byte(stamp >> 8), byte(stamp)})))
+			for len(in.rtcp) > 0 {
+				if v, ok := remb(<-in.rtcp); ok && cond(v) {
+					return true
+				}
+			}
+			return false
+		})
+	}
+	told("an estimate", func(bitrate int) bool { return bitrate > 0 })
+	require.Positive(t, *transportStats(t, in.transport).AvailableIncomingBitrate)
+	require.NoError(t, in.transport.SetMaxIncomingBitrate(t.Context(), 5_000))
+	told("the limit", func(bitrate int) bool { return bitrate == 5_000 })
+	require.NoError(t, in.transport.SetMaxIncomingBitrate(t.Context(), 0))
+	told("the estimate again", func(bitrate int) bool { return bitrate > 5_000 })
 }
 
 // remb returns the bitrate of a REMB (draft-alvestrand-rmcat-remb-03 §2.2);

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"time"
 
+	"github.com/mafalda-sfu/mafalda/internal/bwe"
 	"github.com/mafalda-sfu/mafalda/internal/rtcp"
 	"github.com/mafalda-sfu/mafalda/internal/rtp"
 	"github.com/mafalda-sfu/mafalda/internal/timer"
@@ -33,11 +34,13 @@ type feedback struct {
 
 	recorder *twcc.Recorder // of transport-cc
 	timer    timer.Timer
+	receiver *bwe.Receiver // of REMB
 
 	max      uint64 // bit/s that the peer may send; 0: no limit
 	rembAt   time.Duration
 	rembSent bool
-	goodbyes int // how often the end of a limit is still to be told
+	goodbyes int      // how often the end of a limit is still to be told
+	ssrcs    []uint32 // scratch
 }
 
 func (f *feedback) init(t *transport) {
@@ -67,6 +70,9 @@ func (f *feedback) choose(p *producer) {
 		f.recorder = twcc.New()
 	case p.ids.absSendTime != 0 && has("goog-remb"):
 		f.mode = feedbackREMB
+		if !f.t.direct {
+			f.receiver = new(bwe.Receiver)
+		}
 	default:
 		return
 	}
@@ -96,9 +102,40 @@ func (f *feedback) received(pkt rtp.Packet) {
 			}
 		}
 	}
+	if f.receiver != nil {
+		if id := f.t.recvIDs.absSendTime; id != 0 {
+			if v := pkt.Extension(id); len(v) == 3 && f.receiver.Received(f.t.m.now, rtp.Uint24(v), len(pkt)-pkt.HeaderLen()) {
+				f.sendEstimate()
+			}
+		}
+	}
 	if f.max != 0 || f.goodbyes > 0 {
 		f.limit()
 	}
+}
+
+// available returns the estimate of what the peer may send, in bit/s; 0 while
+// there is none, and with transport-cc, where the peer makes it.
+func (f *feedback) available() uint64 {
+	if f.receiver == nil {
+		return 0
+	}
+	return f.receiver.Available()
+}
+
+// sendEstimate tells the estimate, or the limit if that is lower.
+func (f *feedback) sendEstimate() {
+	bitrate := f.available()
+	if f.max != 0 {
+		bitrate = min(bitrate, f.max)
+	}
+	f.ssrcs = f.ssrcs[:0]
+	for _, p := range f.t.producers {
+		for _, s := range p.streams {
+			f.ssrcs = append(f.ssrcs, s.ssrc)
+		}
+	}
+	f.t.sendRTCP(rtcp.AppendREMB(f.t.m.compound[:0], 0, 0, bitrate, f.ssrcs))
 }
 
 func (f *feedback) send() {
@@ -119,15 +156,20 @@ func (f *feedback) setMax(bitrate uint64) {
 	f.max = bitrate
 	f.rembSent = false
 	f.goodbyes = 0
+	if f.available() != 0 {
+		f.sendEstimate()
+		return
+	}
 	if lifted {
 		f.goodbyes = rembGoodbyes
 		f.limit()
 	}
 }
 
+// limit tells the limit, where no estimate does.
 func (f *feedback) limit() {
 	m := f.t.m
-	if f.mode == feedbackOff || f.rembSent && m.now-f.rembAt <= rembInterval {
+	if f.mode == feedbackOff || f.available() != 0 || f.rembSent && m.now-f.rembAt <= rembInterval {
 		return
 	}
 	f.rembSent, f.rembAt = true, m.now

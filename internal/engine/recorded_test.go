@@ -13,12 +13,11 @@ import (
 )
 
 // The recordings show what mediasoup's worker 3.27.1 did; the engine has to do
-// the same. Left out are those that need what the engine does not have:
-//
-//   - 14-remb*: the receiver's bandwidth estimation.
-//   - Of 14-twcc*: what comes after mediasoup has probed again, 5 s later, for
-//     more than anybody wants, that is wide sequence numbers, bwe traces and the
-//     byte counters of that transport.
+// the same. Left out is, of 14-twcc* and 14-remb*, what comes after mediasoup
+// has probed again, 5 s later, for more than anybody wants, that is wide
+// sequence numbers, bwe traces and the byte counters of that transport; and of
+// 14-remb-maxincoming that mediasoup does not tell the limit before it has an
+// estimate.
 //
 // Not compared are the jitter of what arrives (the recorder's clock had some,
 // virtual time has none) and what depends on when a periodic report was due,
@@ -214,6 +213,18 @@ var scenarios = slices.Concat([]*scenario{
 		},
 	},
 	{
+		name: "14-remb", codec: "vp8", ignoreWide: true, producerSpec: stamped,
+		ignore: []string{"dst/probator", "dstTransport.trace", "dstTransport"},
+	},
+	{
+		name: "14-remb-maxincoming", codec: "vp8", ignoreWide: true, producerSpec: stamped,
+		ignore: []string{"dst/probator", "dstTransport.trace", "dstTransport", "src/REMB", "srcTransport"},
+		script: func(s *session) { s.require(s.m.SetMaxIncomingBitrate("src", 500_000)) },
+		acts: map[string]func(*session){
+			"setMaxIncomingBitrate 0": func(s *session) { s.require(s.m.SetMaxIncomingBitrate("src", 0)) },
+		},
+	},
+	{
 		name: "14-twcc", codec: "vp8", ignoreWide: true, producerSpec: congestion,
 		ignore: []string{"dst/probator", "dstTransport.trace", "dstTransport"},
 	},
@@ -231,7 +242,10 @@ var (
 	nackedAudio   = producerSpec{feedback: []Feedback{{"nack", ""}}}
 	slowKeyFrames = producerSpec{delay: 2 * time.Second}
 	dtx           = producerSpec{parameters: map[string]any{"usedtx": 1}}
-	congestion    = producerSpec{
+	stamped       = producerSpec{
+		feedback: append(slices.Clone(videoFeedback), Feedback{"goog-remb", ""}), ext: map[string]uint8{"ast": 6},
+	}
+	congestion = producerSpec{
 		feedback: append(slices.Clone(videoFeedback), Feedback{"transport-cc", ""}), ext: map[string]uint8{"twcc": 7},
 	}
 

@@ -496,6 +496,7 @@ func (m *Machine) TransportStats(id string) (TransportStats, error) {
 		*c.bytes, *c.bitrate = c.counter.Bytes(), c.counter.Rate(m.now)
 	}
 	s.Feedback = t.feedback.mode != feedbackOff
+	s.AvailableIncomingBitrate = t.feedback.available()
 	s.PacketLossReceived = t.feedback.loss()
 	s.MaxIncomingBitrate = t.feedback.max
 	t.fillOutgoing(&s)
