@@ -31,6 +31,9 @@ func TestChromium(t *testing.T) {
 		{"data channels", dataChannels},
 		{"from ffmpeg", fromProgram},
 		{"to gstreamer", toProgram},
+		{"without a library", func(t *testing.T, ctx context.Context, pages pair) {
+			withoutLibrary(t, ctx, newRoom(t).join(t, ctx, pages.a, network{}), pages.b)
+		}},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

@@ -76,6 +76,9 @@ func TestFirefox(t *testing.T) {
 		{"receives", firefoxReceives},
 		{"simulcast", firefoxSimulcast},
 		{"data", firefoxData},
+		{"without a library", func(t *testing.T, ctx context.Context, firefox, chromium *client) {
+			withoutLibrary(t, ctx, chromium, firefox.page)
+		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)

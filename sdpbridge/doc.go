@@ -51,6 +51,9 @@
 // is of no use. An offer with new ICE credentials restarts ICE; for the other
 // side call RestartICE of the transport and make an offer.
 //
+// With Options.Probator an offer has one m-section more than Consumers, with
+// the MID «probator»: a page skips the track event whose transceiver has it.
+//
 // SDP is checked before anything changes. What is malformed, or lacks what
 // every WebRTC endpoint has, is a [mafalda.ErrInvalidArgument].
 package sdpbridge

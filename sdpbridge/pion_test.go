@@ -239,6 +239,53 @@ func TestPionPublishesAndReceives(t *testing.T) {
 	require.Equal(t, mafalda.DTLSStateConnected, outTransport.DTLSState())
 }
 
+// TestPionProbator: the m-section for probation packets does no harm to media
+// that comes and goes, on either side.
+func TestPionProbator(t *testing.T) {
+	r := newRoom(t, mediaCodecs)
+	in, inTransport := r.session(sdpbridge.Options{})
+	publisher := newPeer(t)
+	publish(t, publisher, webrtc.MimeTypeVP8, "v")
+	offer(t, publisher, in, nil)
+
+	out, outTransport := r.session(sdpbridge.Options{Probator: true})
+	subscriber := newPeer(t)
+	tracks := newSink(t, subscriber)
+	subscriber.OnTrack(func(track *webrtc.TrackRemote, _ *webrtc.RTPReceiver) {
+		if track.ID() != "probator" {
+			tracks.tracks <- track
+		}
+	})
+	consumers := consumeAll(t, inTransport, out)
+	take(t, out, subscriber)
+	require.False(t, out.NegotiationNeeded())
+	require.Contains(t, consumers, tracks.next().ID())
+	stats, err := outTransport.Stats(t.Context())
+	require.NoError(t, err)
+	require.Positive(t, stats[0].ProbationBytesSent)
+
+	// Media of the same kind comes and goes, the m-section stays.
+	again, err := out.Consume(t.Context(), mafalda.ConsumerOptions{ProducerID: inTransport.Producers()[0].ID()})
+	require.NoError(t, err)
+	take(t, out, subscriber)
+	require.NoError(t, again.Close())
+	require.True(t, out.NegotiationNeeded())
+	take(t, out, subscriber)
+	require.False(t, out.NegotiationNeeded())
+	d, err := sdpbridge.Parse(subscriber.RemoteDescription().SDP)
+	require.NoError(t, err)
+	require.Len(t, d.Media, 3)
+	require.Equal(t, "probator", d.Media[1].MID)
+	require.False(t, d.Media[1].Rejected)
+
+	// The peer offers, for media of its own.
+	publish(t, subscriber, webrtc.MimeTypeOpus, "a")
+	offer(t, subscriber, out, nil, mafalda.ConsumerOptions{ProducerID: inTransport.Producers()[0].ID()})
+	require.Len(t, outTransport.Producers(), 1)
+	require.Len(t, outTransport.Consumers(), 1, "nothing else is sent in the m-section of probation packets")
+	require.False(t, out.NegotiationNeeded())
+}
+
 func TestPionRestartsICE(t *testing.T) {
 	r := newRoom(t, mediaCodecs)
 	in, inTransport := r.session(sdpbridge.Options{})

@@ -25,6 +25,12 @@ type Options struct {
 	// but for kind and RTP parameters. What it refuses is answered so that the
 	// peer does not send it. It must not call the Session. nil accepts all.
 	Accept func(*mafalda.ProducerOptions) bool
+	// Probator adds an m-section with the MID «probator» to offers with video,
+	// for the packets by which the Transport measures how much more the peer
+	// could be sent. Firefox needs it to tell how they arrive, and without that
+	// the quality rises slowly; Chromium does not. The peer gets a track of no
+	// media stream for it, which the application has to ignore.
+	Probator bool
 }
 
 // A Session negotiates one PeerConnection of a peer over one WebRTCTransport.
@@ -39,6 +45,7 @@ type Session struct {
 	router    mafalda.Router
 	transport mafalda.WebRTCTransport
 	accept    func(*mafalda.ProducerOptions) bool
+	probator  bool
 	id        uint64
 
 	turn chan struct{} // holds a value while a method runs
@@ -56,6 +63,8 @@ type Session struct {
 	described string                  // username fragment of our last description
 	lastMID   int
 	noData    bool // the peer wants no data channels
+	// noProbator: the peer wants no m-section for probation packets.
+	noProbator bool
 }
 
 // A section is one m-line, with the media that flows in it.
@@ -66,6 +75,7 @@ type section struct {
 	rejected      bool
 	own           bool      // made by Consume or Offer
 	data          bool      // has data channels
+	probator      bool      // has probation packets
 	said          Direction // what our last description said
 
 	// Of a section that the peer offered: what we accept there, in its numbers.
@@ -83,6 +93,9 @@ type section struct {
 func (s *section) sends() bool    { return s.consumer != nil && !s.consumer.Closed() }
 func (s *section) receives() bool { return s.producer != nil && !s.producer.Closed() }
 
+// direction is which way media flows in a section that is not rejected.
+func (s *section) direction() Direction { return directionOf(s.sends() || s.probator, s.receives()) }
+
 // peerTransport is what a description of the peer says of its transport.
 type peerTransport struct {
 	ice  mafalda.ICEParameters
@@ -99,6 +112,7 @@ func NewSession(o Options) (*Session, error) {
 		router:    o.Router,
 		transport: o.Transport,
 		accept:    o.Accept,
+		probator:  o.Probator,
 		id:        rand.Uint64() >> 2, // fits a signed number (RFC 9429 §5.2.1)
 		turn:      make(chan struct{}, 1),
 		caps:      o.RTPCapabilities,
@@ -142,7 +156,7 @@ func (s *Session) NegotiationNeeded() bool {
 		return true
 	}
 	changed := func(x *section) bool {
-		return !x.rejected && x.said != directionOf(x.sends(), x.receives())
+		return !x.rejected && x.said != x.direction()
 	}
 	return slices.ContainsFunc(s.sections, changed) || slices.ContainsFunc(s.waiting, (*section).sends)
 }
@@ -317,6 +331,9 @@ func (s *section) media() Media {
 	if s.data {
 		return Media{Type: s.typ, Protocol: s.protocol, Formats: s.formats, MID: s.mid, Direction: Inactive}
 	}
+	if s.probator {
+		return s.probatorMedia()
+	}
 	m := Media{Codecs: s.codecs, HeaderExtensions: s.extensions}
 	if s.consumer != nil && (s.sends() || len(s.codecs) == 0) {
 		p := s.consumer.RTPParameters()
@@ -332,7 +349,7 @@ func (s *section) media() Media {
 		}
 	}
 	m.Type, m.Protocol, m.MID, m.RTCPMux = s.typ, s.protocol, s.mid, true
-	m.Direction = directionOf(s.sends(), s.receives())
+	m.Direction = s.direction()
 	if s.receives() {
 		m.ReceiveRIDs = s.rids
 	}

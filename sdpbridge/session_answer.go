@@ -113,6 +113,9 @@ func (p *plan) planSection(i int, router mafalda.RTPCapabilities) (*section, err
 		x.data = true
 		return x, nil
 	}
+	if old != nil && old.probator && m.MID == old.mid && p.usable(m) {
+		return old, nil
+	}
 	source, codecs, ok := m.receive(router)
 	if !ok && old != nil && !old.rejected {
 		// A section of ours has the Consumer's codecs, whatever else the peer lists.
@@ -267,7 +270,7 @@ func (p *plan) makeConsumers(ctx context.Context, consume []mafalda.ConsumerOpti
 	for _, o := range consume {
 		for i, x := range p.sections {
 			m := &p.offer.Media[i]
-			if x.rejected || !m.Direction.Receives() || x.consumer != nil {
+			if x.rejected || !m.Direction.Receives() || x.consumer != nil || x.probator {
 				continue
 			}
 			o.RTPCapabilities, o.MID = m.sameNumbers(m.capabilities(router)), m.MID

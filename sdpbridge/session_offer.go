@@ -37,6 +37,7 @@ func (s *Session) Offer(ctx context.Context) (offer string, err error) {
 			typ: dataType, protocol: dataProtocol, formats: []string{dataFormat}, mid: s.newMID(), own: true, data: true,
 		})
 	}
+	s.offerProbator()
 	if len(s.sections) == 0 && len(s.waiting) == 0 {
 		return "", s.wrap(op, fmt.Errorf("nothing to offer: %w", mafalda.ErrInvalidState))
 	}
@@ -56,7 +57,7 @@ func (s *Session) arrange() {
 		switch {
 		case x.rejected:
 			free = append(free, i)
-		case x.own && !x.data && x.mid != s.tag && !x.sends() && !x.receives():
+		case x.own && !x.data && !x.probator && x.mid != s.tag && !x.sends() && !x.receives():
 			s.sections[i] = x.reject()
 		}
 	}
@@ -180,7 +181,7 @@ func (s *Session) settle(ctx context.Context, d *Description, accepted []bool) e
 			x.producer = nil
 		}
 		if !x.rejected && !accepted[i] {
-			s.noData = s.noData || x.data
+			s.noData, s.noProbator = s.noData || x.data, s.noProbator || x.probator
 			s.sections[i] = x.reject()
 		}
 	}

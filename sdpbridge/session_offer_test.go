@@ -52,6 +52,72 @@ func TestOfferGolden(t *testing.T) {
 	require.Equal(t, readSDP(t, "offer"), offer)
 }
 
+// TestOfferProbator: there is one m-section for probation packets once there is
+// video, unless its numbers mean something else or the peer rejected it.
+func TestOfferProbator(t *testing.T) {
+	router, producers := published(t)
+	offered := func(s *Session) (mids []string, d *Description) {
+		t.Helper()
+		offer, err := s.Offer(t.Context())
+		require.NoError(t, err)
+		d = mustParse(t, offer)
+		for _, m := range d.Media {
+			mids = append(mids, m.MID)
+		}
+		return mids, answerTo(t, offer)
+	}
+	consume := func(s *Session, id string) {
+		t.Helper()
+		_, err := s.Consume(t.Context(), mafalda.ConsumerOptions{ProducerID: id})
+		require.NoError(t, err)
+	}
+	s, _ := newFakeSession(t, router, Options{Probator: true})
+	consume(s, producers[0])
+	mids, answer := offered(s)
+	require.Equal(t, []string{"s0"}, mids, "no video")
+	require.NoError(t, s.SetAnswer(t.Context(), answer.String()))
+	consume(s, producers[1])
+	mids, answer = offered(s)
+	require.Equal(t, []string{"s0", "s1", "probator"}, mids)
+	require.Contains(t, answer.Bundle, "probator")
+	require.NoError(t, s.SetAnswer(t.Context(), answer.String()))
+	require.False(t, s.NegotiationNeeded())
+	text, err := s.Offer(t.Context())
+	require.NoError(t, err)
+	ours := text[strings.Index(text, "a=mid:probator"):]
+	for _, line := range []string{
+		"a=sendonly", "a=rtpmap:127 VP8/90000", "a=rtcp-fb:127 transport-cc", "a=msid:- probator", "a=ssrc:1234 cname:probator",
+		"a=extmap:1 urn:ietf:params:rtp-hdrext:sdes:mid", "a=extmap:5 " + string(mafalda.RTPHeaderExtensionTransportWideCC),
+	} {
+		require.Contains(t, ours, line+"\r\n")
+	}
+	require.NotContains(t, ours, "rtx")
+
+	answer = answerTo(t, text)
+	answer.Media[2].Rejected = true
+	require.NoError(t, s.SetAnswer(t.Context(), answer.String()))
+	require.False(t, s.NegotiationNeeded())
+	consume(s, producers[1])
+	mids, _ = offered(s)
+	require.Equal(t, []string{"s0", "s1", "s2"}, mids, "not again, and its m-line is of use")
+
+	unwanted, _ := newFakeSession(t, router, Options{})
+	consume(unwanted, producers[1])
+	mids, _ = offered(unwanted)
+	require.Equal(t, []string{"s0"}, mids)
+
+	for name, taken := range map[string]*section{
+		"payload type": {mid: "x", codecs: []mafalda.RTPCodecParameters{{PayloadType: 127}}},
+		"MID":          {mid: "probator"},
+	} {
+		s, _ := newFakeSession(t, router, Options{Probator: true})
+		consume(s, producers[1])
+		s.sections = append(s.sections, taken)
+		s.offerProbator()
+		require.Len(t, s.waiting, 1, name)
+	}
+}
+
 func TestSetAnswer(t *testing.T) {
 	router, producers := published(t)
 	s, transport := newFakeSession(t, router, Options{})

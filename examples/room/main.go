@@ -401,7 +401,9 @@ func (r *room) welcome(ctx context.Context, ports mafalda.WebRTCServer, p *peer,
 	if err != nil {
 		return err
 	}
-	p.receive, err = sdpbridge.NewSession(sdpbridge.Options{Router: r.router, Transport: p.outgoing, RTPCapabilities: caps})
+	p.receive, err = sdpbridge.NewSession(sdpbridge.Options{
+		Router: r.router, Transport: p.outgoing, RTPCapabilities: caps, Probator: true,
+	})
 	if err != nil {
 		return err
 	}

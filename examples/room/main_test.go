@@ -56,7 +56,11 @@ func open(t *testing.T, web *httptest.Server, name string) *browser {
 		t.Cleanup(func() { require.NoError(t, (*pc).Close()) })
 	}
 	t.Cleanup(func() { socket.Close() })
-	b.receiving.OnTrack(func(track *webrtc.TrackRemote, _ *webrtc.RTPReceiver) { b.tracks <- track })
+	b.receiving.OnTrack(func(track *webrtc.TrackRemote, _ *webrtc.RTPReceiver) {
+		if track.ID() != "probator" {
+			b.tracks <- track
+		}
+	})
 
 	probe, err := api.NewPeerConnection(webrtc.Configuration{})
 	require.NoError(t, err)

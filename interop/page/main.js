@@ -26,6 +26,7 @@ const dataProducers = new Map();
 const dataConsumers = new Map(); // with what came
 const sources = [];
 const elements = new Map(); // of consumers
+let plain; // a connection without a library
 
 const commands = {
 	// load takes the capabilities of the router and returns ours.
@@ -153,6 +154,30 @@ const commands = {
 
 	pauseProducer({ producerId }) { producers.get(producerId).pause(); },
 	resumeProducer({ producerId }) { producers.get(producerId).resume(); },
+
+	// answer takes an offer without a library, shows what comes and returns the
+	// answer.
+	async answer({ sdp }) {
+		plain = new RTCPeerConnection();
+		plain.ontrack = ({ track, transceiver }) => {
+			if (transceiver.mid === 'probator') return;
+			const element = document.createElement('video');
+			element.muted = true;
+			element.srcObject = new MediaStream([track]);
+			document.body.append(element);
+			element.play();
+		};
+		await plain.setRemoteDescription({ type: 'offer', sdp });
+		await plain.setLocalDescription();
+		return { sdp: plain.localDescription.sdp };
+	},
+
+	// received returns how high the pictures are of what came by answer.
+	async received() {
+		const heights = [];
+		for (const s of (await plain.getStats()).values()) if (s.type === 'inbound-rtp') heights.push(s.frameHeight ?? 0);
+		return heights;
+	},
 
 	async restartIce({ transportId, iceParameters }) { await transports.get(transportId).restartIce({ iceParameters }); },
 
