@@ -20,17 +20,15 @@ type Clock struct {
 	samples [window]time.Duration
 	n       int // samples so far, window at most
 	next    int // where the next one goes
-	last    time.Duration
 }
 
 // Add takes a report that came at now with the given NTP timestamp, over a path
-// whose round trip time is rtt, 0 while unknown. Reports that came together count
-// as one, and 0 is no timestamp.
+// whose round trip time is rtt, 0 while unknown. Of those that came in one
+// compound it is to be told of one; 0 is no timestamp.
 func (c *Clock) Add(now time.Duration, ntp uint64, rtt time.Duration) {
-	if ntp == 0 || c.n > 0 && now == c.last {
+	if ntp == 0 {
 		return
 	}
-	c.last = now
 	c.samples[c.next] = now - rtt/2 - sinceEpoch(ntp)
 	c.next = (c.next + 1) % window
 	c.n = min(c.n+1, window)

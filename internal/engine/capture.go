@@ -19,6 +19,7 @@ type captureSource struct {
 	capture.Source
 	cname     string
 	producers int
+	compound  uint64 // the last one with a report
 }
 
 // captureSource returns the clock for a new Producer.
@@ -58,7 +59,11 @@ func (s *producerStream) senderReport(sr rtcp.SenderReport) {
 			c.layers.reported(learnt)
 		}
 	}
-	source.Add(s.p.m.now, sr.NTP, s.recv.RTT())
+	// The reports of one compound say the same.
+	if m := s.p.m; source.compound != m.compounds {
+		source.compound = m.compounds
+		source.Add(m.now, sr.NTP, s.recv.RTT())
+	}
 }
 
 // captured returns when, on the Worker's clock, the sender captured what has the

@@ -165,6 +165,48 @@ func TestSimulcastSwitch(t *testing.T) {
 	require.Equal(t, []uint32{11, 13}, w.takeRequested())
 }
 
+// What comes in one batch is as if it had come one after the other: a key frame
+// that waits to be forwarded is not asked for again, and each report counts.
+func TestSimulcastStartsInOneBatch(t *testing.T) {
+	w := simulcastWorld(t, ConsumeOptions{})
+	all := []uint32{11, 12, 13}
+	report := func() {
+		for _, ssrc := range all {
+			w.udp(w.source, w.in, rtcp.AppendSenderReport(nil, rtcp.SenderReport{
+				SSRC: ssrc, NTP: rtcp.NTP(time.Hour + w.d.now), RTPTimestamp: w.clock(ssrc),
+			}))
+		}
+	}
+	w.together(func() {
+		w.frames(true, 0, all...)
+		report()
+	})
+	require.Len(t, w.take(), 1)
+	require.Empty(t, w.takeRequested())
+	require.Equal(t, layersOf(0, 0), w.layersDump().Current)
+	w.advance(w.d.now + 500*time.Millisecond)
+	w.together(report)
+	require.Equal(t, []uint32{13}, w.takeRequested(), "their clocks are known")
+
+	// Those of one compound say the same.
+	w = simulcastWorld(t, ConsumeOptions{})
+	w.frames(true, 0, all...)
+	for range 2 {
+		w.advance(w.d.now + 500*time.Millisecond)
+		var compound []byte
+		for _, ssrc := range all {
+			compound = rtcp.AppendSenderReport(compound, rtcp.SenderReport{
+				SSRC: ssrc, NTP: rtcp.NTP(time.Hour + w.d.now), RTPTimestamp: w.clock(ssrc),
+			})
+		}
+		w.udp(w.source, w.in, compound)
+	}
+	require.Empty(t, w.takeRequested())
+	w.report(11) // the third
+	w.report(12)
+	require.Equal(t, []uint32{13}, w.takeRequested())
+}
+
 func (w *layerWorld) layersDump() LayersDump {
 	d, err := w.m.DumpConsumer("c")
 	require.NoError(w.t, err)

@@ -70,6 +70,7 @@ type Machine struct {
 	scratch     []byte // for packets that don't go straight to a socket
 	plain       []byte // for RTCP that was decrypted; what answers it goes to scratch
 	compound    []byte // for RTCP that we build
+	compounds   uint64 // RTCP packets that have come
 
 	seq      uint64
 	inOp     bool

@@ -262,13 +262,20 @@ func (m *Machine) ResumeProducer(id string) error {
 // requestKeyFrame is a Consumer's wish for a key frame of one stream.
 func (s *producerStream) requestKeyFrame() {
 	p := s.p
-	if p.kind != Video || p.paused || s.ssrc == p.keyFrameOf {
+	if p.kind != Video || p.paused || s.ssrc == p.keyFrameOf || s.keyFrameWaits() {
 		return
 	}
 	if p.keyFrames.Needed(p.m.now, s.ssrc) {
 		p.sendKeyFrameRequest(s.ssrc)
 	}
 	p.armKeyFrames()
+}
+
+// keyFrameWaits reports whether a key frame has come that Consumers are about to
+// be sent.
+func (s *producerStream) keyFrameWaits() bool {
+	return slices.Contains(s.p.m.dirty, s.p) &&
+		slices.ContainsFunc(s.p.pending, func(pk *packet) bool { return pk.stream == s && pk.info.KeyFrame })
 }
 
 func (p *producer) forceKeyFrame(ssrc uint32) {

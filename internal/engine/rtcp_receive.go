@@ -10,6 +10,7 @@ import (
 
 // receiveRTCP takes a decrypted compound (media-plane §5.5).
 func (t *transport) receiveRTCP(b []byte) {
+	t.m.compounds++
 	r := rtcp.NewReader(b)
 	read := false
 	for {

@@ -7,6 +7,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/mafalda-sfu/mafalda/internal/timer"
 )
 
 // newObserverTest makes two Routers with one transport each, and on the first
@@ -142,4 +144,16 @@ func TestPausedRTPObserver(t *testing.T) {
 	require.NoError(t, w.m.ResumeRTPObserver("al"))
 	require.NoError(t, w.m.ResumeRTPObserver("al"))
 	assert.Equal(t, []string{"engine.AudioVolumes"}, run(minLevelInterval+40*time.Millisecond))
+}
+
+// The timer fires late, but that does not add up.
+func TestRTPObserverKeepsTime(t *testing.T) {
+	w := newObserverTest(t)
+	const interval = minLevelInterval + timer.DefaultTick + time.Millisecond // not a number of ticks
+	require.NoError(t, w.m.CreateAudioLevelObserver("r1", "al", AudioLevelOptions{MaxEntries: 1, Interval: interval}))
+	w.advance(w.d.now + interval*199 + interval/2)
+	next := w.m.rtpObservers["al"].timer.Deadline()
+	assert.Equal(t, w.d.now+interval/2, next, "of the 200th time")
+	w.turn(next + 3*interval)
+	assert.Equal(t, w.d.now+interval, w.m.rtpObservers["al"].timer.Deadline(), "who was away for long hears it once")
 }

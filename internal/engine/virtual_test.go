@@ -122,6 +122,7 @@ type virtualWorld struct {
 	posted chan func(*Machine)
 	// onNote gets each notification; nil keeps them in notes.
 	onNote func(Notification)
+	batch  bool // datagrams wait for the end of a batch
 }
 
 func newVirtualWorld(t testing.TB) *virtualWorld {
@@ -177,6 +178,18 @@ func (w *virtualWorld) flush() {
 func (w *virtualWorld) udp(s *virtualUDP, from netip.AddrPort, b []byte) {
 	data := append(make([]byte, 0, len(b)+driver.Headroom), b...)
 	w.m.HandleUDP(s, from, data)
+	if w.batch {
+		return
+	}
+	w.m.EndOfBatch()
+	w.flush()
+}
+
+// together delivers the datagrams of f in one batch.
+func (w *virtualWorld) together(f func()) {
+	w.batch = true
+	f()
+	w.batch = false
 	w.m.EndOfBatch()
 	w.flush()
 }
