@@ -47,7 +47,7 @@ func (f *feedback) init(t *transport) {
 	f.t = t
 	f.timer.Init(func(now time.Duration) {
 		f.send()
-		f.t.m.wheel.Set(&f.timer, now+feedbackInterval)
+		f.t.m.wheel.Set(&f.timer, periodic(&f.timer, now, feedbackInterval))
 	})
 }
 

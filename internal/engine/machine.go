@@ -200,6 +200,15 @@ func (m *Machine) tick() {
 	}
 }
 
+// periodic returns when a timer that fires now, a little late, is due again, so that
+// delays don't add up.
+func periodic(t *timer.Timer, now, interval time.Duration) time.Duration {
+	if next := t.Deadline() + interval; next > now {
+		return next
+	}
+	return now + interval
+}
+
 // A socketOwner is what the sockets of a driver belong to.
 type socketOwner interface {
 	receiveUDP(s driver.UDPSocket, from netip.AddrPort, data []byte)

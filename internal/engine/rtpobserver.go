@@ -73,11 +73,7 @@ func (m *Machine) newRTPObserver(routerID, id string, interval time.Duration, pa
 	o.part = part(o)
 	o.timer.Init(func(now time.Duration) {
 		o.part.tick(now)
-		next := o.timer.Deadline() + o.interval // so that delays don't add up
-		if next <= now {
-			next = now + o.interval
-		}
-		m.wheel.Set(&o.timer, next)
+		m.wheel.Set(&o.timer, periodic(&o.timer, now, o.interval))
 	})
 	m.wheel.Set(&o.timer, m.now+o.interval)
 	m.rtpObservers[id] = o

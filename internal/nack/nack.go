@@ -119,6 +119,10 @@ func (g *Generator) Tick(now time.Duration) {
 	}
 	g.armed = false
 	g.request(now, true)
+	// From when it was due, so that delays don't add up.
+	if now-g.deadline < interval {
+		now = g.deadline
+	}
 	g.rearm(now)
 }
 

@@ -151,6 +151,23 @@ func TestReset(t *testing.T) {
 	assert.Empty(t, g.Pending(), "the next packet begins anew")
 }
 
+// A timer that fires late does not make the next one late as well.
+func TestTicksKeepTime(t *testing.T) {
+	g := New(0)
+	g.Received(0, 1, true, false)
+	g.Received(0, 3, false, false)
+	for i := range time.Duration(20) {
+		at, ok := g.Deadline()
+		require.True(t, ok)
+		require.Equal(t, (i+1)*interval, at)
+		g.Tick(at + 4*ms)
+	}
+	at, _ := g.Deadline()
+	g.Tick(at + time.Second)
+	again, _ := g.Deadline()
+	assert.Equal(t, at+time.Second+interval, again, "what was missed is not made up for")
+}
+
 // TestBounds feeds a generator with hostile sequence numbers.
 func TestBounds(t *testing.T) {
 	g := New(0)
