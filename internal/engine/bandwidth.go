@@ -31,7 +31,7 @@ type bandwidth struct {
 
 // manageBandwidth estimates the bandwidth from now on if c negotiated feedback.
 func (t *transport) manageBandwidth(c *consumer) {
-	if t.bandwidth != nil || c.kind != Video || c.typ == PipeType {
+	if t.bandwidth != nil || c.kind != Video {
 		return
 	}
 	var ids extensionIDs

@@ -138,9 +138,33 @@ var (
 	deltaVP8 = []byte{0x10, 1, 2, 0, 9, 9}
 )
 
+// A pipe Consumer that negotiated feedback has the bandwidth estimated, though it
+// takes no part in what is shared.
+func TestPipeBandwidth(t *testing.T) {
+	w := newLayerWorld(t)
+	require.Equal(t, SimulcastType, w.produce("video/VP8", Encoding{SSRC: 11}, Encoding{SSRC: 12}))
+	w.consume(ConsumeOptions{Pipe: true}, Encoding{SSRC: 21}, Encoding{SSRC: 22})
+	w.media(11, 500, true, keyVP8...)
+	w.media(12, 500, true, keyVP8...)
+	var numbers []uint16
+	for _, pkt := range w.take() {
+		if pkt.SSRC() == 21 || pkt.SSRC() == 22 {
+			numbers = append(numbers, binary.BigEndian.Uint16(pkt.Extension(rtp.IDTransportWideCC)))
+		}
+	}
+	require.Len(t, numbers, 2)
+	require.NotZero(t, numbers[0])
+	require.Equal(t, numbers[0]+1, numbers[1])
+	s, err := w.m.TransportStats("out")
+	require.NoError(t, err)
+	require.True(t, s.Estimated)
+	require.Zero(t, w.m.consumers["c"].desiredBitrate())
+}
+
 // TestPipe: one stream for each encoding, each from its key frame on, as it is.
 func TestPipe(t *testing.T) {
 	w := newLayerWorld(t)
+	w.unmanaged = true
 	require.Equal(t, SimulcastType, w.produce("video/VP8", Encoding{SSRC: 11}, Encoding{SSRC: 12}, Encoding{SSRC: 13}))
 	r := w.consume(ConsumeOptions{Pipe: true}, Encoding{SSRC: 21}, Encoding{SSRC: 22, RTXSSRC: 32}, Encoding{SSRC: 23})
 	require.Equal(t, ConsumeResult{
