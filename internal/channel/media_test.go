@@ -275,6 +275,19 @@ func TestTransports(t *testing.T) {
 		&fbs.TransportSetMaxOutgoingBitrateRequestT{MaxOutgoingBitrate: 50000})
 	require.Nil(t, p.ask(fbs.MethodTRANSPORT_SET_MAX_OUTGOING_BITRATE, "w", fbs.RequestBodyTransportSetMaxOutgoingBitrateRequest,
 		&fbs.TransportSetMaxOutgoingBitrateRequestT{MaxOutgoingBitrate: 1 << 40}))
+	for _, bps := range []uint64{1<<63 - 1, 1<<64 - 1} {
+		p.refused("TypeError", fbs.MethodTRANSPORT_SET_MAX_INCOMING_BITRATE, "w", fbs.RequestBodyTransportSetMaxIncomingBitrateRequest,
+			&fbs.TransportSetMaxIncomingBitrateRequestT{MaxIncomingBitrate: bps})
+		p.refused("TypeError", fbs.MethodTRANSPORT_SET_MAX_OUTGOING_BITRATE, "w", fbs.RequestBodyTransportSetMaxOutgoingBitrateRequest,
+			&fbs.TransportSetMaxOutgoingBitrateRequestT{MaxOutgoingBitrate: bps})
+		p.refused("TypeError", fbs.MethodTRANSPORT_SET_MIN_OUTGOING_BITRATE, "w", fbs.RequestBodyTransportSetMinOutgoingBitrateRequest,
+			&fbs.TransportSetMinOutgoingBitrateRequestT{MinOutgoingBitrate: bps})
+		p.refused("TypeError", fbs.MethodROUTER_CREATE_WEBRTCTRANSPORT, "r", fbs.RequestBodyRouterCreateWebRtcTransportRequest,
+			&fbs.RouterCreateWebRtcTransportRequestT{TransportId: "x", Options: &fbs.WebRtcTransportOptionsT{
+				Base: &fbs.TransportOptionsT{InitialAvailableOutgoingBitrate: new(bps)}, EnableUdp: true,
+				Listen: &fbs.ListenT{Type: fbs.ListenListenServer, Value: &fbs.ListenServerT{WebRtcServerId: "s"}},
+			}})
+	}
 	require.Nil(t, p.ask(fbs.MethodTRANSPORT_ENABLE_TRACE_EVENT, "w", fbs.RequestBodyTransportEnableTraceEventRequest,
 		&fbs.TransportEnableTraceEventRequestT{Events: []fbs.TransportTraceEventType{fbs.TransportTraceEventTypeBWE, 9}}))
 	wd := p.ask(fbs.MethodTRANSPORT_DUMP, "w", fbs.RequestBodyNONE, nil).(*fbs.WebRtcTransportDumpResponseT)

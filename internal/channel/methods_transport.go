@@ -36,14 +36,23 @@ func init() {
 		fbs.MethodTRANSPORT_GET_STATS: get("transport.getStats", (*engine.Machine).TransportStats, transportStats),
 		fbs.MethodTRANSPORT_SET_MAX_INCOMING_BITRATE: set("transport.setMaxIncomingBitrate",
 			func(m *engine.Machine, id string, b *fbs.TransportSetMaxIncomingBitrateRequestT) error {
+				if err := checkBitrate(b.MaxIncomingBitrate); err != nil {
+					return err
+				}
 				return m.SetMaxIncomingBitrate(id, b.MaxIncomingBitrate)
 			}),
 		fbs.MethodTRANSPORT_SET_MAX_OUTGOING_BITRATE: set("transport.setMaxOutgoingBitrate",
 			func(m *engine.Machine, id string, b *fbs.TransportSetMaxOutgoingBitrateRequestT) error {
+				if err := checkBitrate(b.MaxOutgoingBitrate); err != nil {
+					return err
+				}
 				return m.SetMaxOutgoingBitrate(id, uint32(min(b.MaxOutgoingBitrate, math.MaxUint32)))
 			}),
 		fbs.MethodTRANSPORT_SET_MIN_OUTGOING_BITRATE: set("transport.setMinOutgoingBitrate",
 			func(m *engine.Machine, id string, b *fbs.TransportSetMinOutgoingBitrateRequestT) error {
+				if err := checkBitrate(b.MinOutgoingBitrate); err != nil {
+					return err
+				}
 				return m.SetMinOutgoingBitrate(id, uint32(min(b.MinOutgoingBitrate, math.MaxUint32)))
 			}),
 		fbs.MethodTRANSPORT_ENABLE_TRACE_EVENT: set("transport.enableTraceEvent",
@@ -84,8 +93,12 @@ func createWebRTC(routerID string, b *fbs.RouterCreateWebRtcTransportRequestT) (
 		EnableUDP: o.EnableUdp, EnableTCP: o.EnableTcp, PreferUDP: o.PreferUdp, PreferTCP: o.PreferTcp,
 		ICEConsentTimeout: consentTimeout(o.IceConsentTimeout),
 		SCTP:              sctpOptions(o.Base),
-
-		InitialOutgoingBitrate: firstEstimate(o.Base),
+	}
+	if initial := o.Base.InitialAvailableOutgoingBitrate; initial != nil {
+		if err := checkBitrate(*initial); err != nil {
+			return nil, err
+		}
+		e.InitialOutgoingBitrate = uint32(min(*initial, math.MaxUint32))
 	}
 	switch l := o.Listen.Value.(type) {
 	case *fbs.ListenServerT:
@@ -107,12 +120,12 @@ func createWebRTC(routerID string, b *fbs.RouterCreateWebRtcTransportRequestT) (
 	}, nil
 }
 
-// firstEstimate returns the estimate to begin with, 0 for the default.
-func firstEstimate(o *fbs.TransportOptionsT) uint32 {
-	if o.InitialAvailableOutgoingBitrate == nil {
-		return 0
+// checkBitrate refuses what mediasoup does, for instance what was below zero.
+func checkBitrate(bps uint64) error {
+	if bps > math.MaxInt64-1 {
+		return invalid("bitrate %d is above %d", bps, uint64(math.MaxInt64-1))
 	}
-	return uint32(min(*o.InitialAvailableOutgoingBitrate, math.MaxUint32))
+	return nil
 }
 
 func createPlain(routerID string, b *fbs.RouterCreatePlainTransportRequestT) (dumping, error) {

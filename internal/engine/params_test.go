@@ -348,9 +348,18 @@ func TestPlainRTCPApart(t *testing.T) {
 	w.udp(w.socket(netip.AddrPortFrom(ip, 10)), rtpAddr, opusPacket(1000, 1))
 	w.advance(w.d.now + 2*time.Second)
 	require.Empty(t, to, "where RTCP goes is not known")
+	s, err := w.m.TransportStats("t")
+	require.NoError(t, err)
+	require.Nil(t, s.Plain.RTCPTuple)
+	d, err := w.m.DumpTransport("t")
+	require.NoError(t, err)
+	require.EqualValues(t, 11, d.Plain.RTCPTuple.LocalPort, "where it is awaited")
 	w.udp(w.socket(netip.AddrPortFrom(ip, 11)), rtcpAddr, []byte{0x80, 201, 0, 1, 0, 0, 0, 1})
 	w.advance(w.d.now + 2*time.Second)
 	require.NotEmpty(t, to)
+	s, err = w.m.TransportStats("t")
+	require.NoError(t, err)
+	require.EqualValues(t, 6, s.Plain.RTCPTuple.RemotePort)
 	for _, a := range to {
 		require.Equal(t, rtcpAddr, a)
 	}

@@ -495,6 +495,9 @@ func (m *Machine) TransportStats(id string) (TransportStats, error) {
 	} {
 		*c.bytes, *c.bitrate = c.counter.Bytes(), c.counter.Rate(m.now)
 	}
+	if p := s.Plain; p != nil && p.RTCPTuple != nil && p.RTCPTuple.RemotePort == 0 {
+		p.RTCPTuple = nil // only the dump tells where RTCP is awaited
+	}
 	s.Feedback = t.feedback.mode != feedbackOff
 	s.AvailableIncomingBitrate = t.feedback.available()
 	s.PacketLossReceived = t.feedback.loss()

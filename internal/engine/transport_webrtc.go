@@ -425,7 +425,10 @@ func (w *webRTCTransport) runDTLS() {
 		},
 	}
 	role := dtls.Server
-	if w.role == DTLSClient {
+	switch w.role {
+	case DTLSAuto:
+		w.role = DTLSServer // so far
+	case DTLSClient:
 		role = dtls.Client
 	}
 	w.dtls = dtls.Start(cfg, role)
