@@ -2,7 +2,9 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -17,34 +19,84 @@ type difference struct {
 	text     string // what was recorded, and what came
 }
 
-// compareControl compares the JSON files of two folders.
-func compareControl(want, got string, match *regexp.Regexp) (found []difference, scenarios int, err error) {
-	files, err := filepath.Glob(filepath.Join(want, "*.json"))
+// A result is what comparing the recordings of one scenario gave.
+type result struct {
+	scenario string
+	found    []difference
+	late     float64 // ms; see mediaComparison
+}
+
+// scenarios returns the names of those recorded in a folder that match.
+func scenarios(folder string, match *regexp.Regexp) (names []string, err error) {
+	files, err := filepath.Glob(filepath.Join(folder, "*.json"))
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	for _, file := range files {
-		scenario := strings.TrimSuffix(filepath.Base(file), ".json")
-		if !match.MatchString(scenario) {
-			continue
+		if name := strings.TrimSuffix(filepath.Base(file), ".json"); match.MatchString(name) {
+			names = append(names, name)
 		}
-		scenarios++
-		var a, b any
-		if err := readJSON(file, &a); err != nil {
-			return nil, 0, err
-		}
-		if err := readJSON(filepath.Join(got, scenario+".json"), &b); err != nil {
-			found = append(found, difference{scenario, "", err.Error()})
-			continue
-		}
-		c := comparison{scenario: scenario}
-		c.compare("", a, b)
-		found = append(found, c.found...)
 	}
-	if scenarios == 0 {
-		err = fmt.Errorf("no scenario in %s", want)
+	if names == nil {
+		err = fmt.Errorf("no scenario in %s", folder)
 	}
-	return found, scenarios, err
+	return names, err
+}
+
+// compareAll compares the files of two folders whose scenarios match.
+func compareAll(want, got string, match *regexp.Regexp, compare func(scenario, want, got string) (result, error)) ([]result, error) {
+	names, err := scenarios(want, match)
+	if err != nil {
+		return nil, err
+	}
+	var list []result
+	for _, name := range names {
+		file := name + ".json"
+		r, err := compare(name, filepath.Join(want, file), filepath.Join(got, file))
+		if errors.Is(err, fs.ErrNotExist) {
+			r = result{scenario: name, found: []difference{{name, "", "nothing was recorded"}}}
+		} else if err != nil {
+			return nil, err
+		}
+		list = append(list, r)
+	}
+	return list, nil
+}
+
+// compareControl compares two files of the control-plane recorder.
+func compareControl(scenario, want, got string) (result, error) {
+	var a, b any
+	if err := errors.Join(readJSON(want, &a), readJSON(got, &b)); err != nil {
+		return result{}, err
+	}
+	c := comparison{scenario: scenario}
+	c.compare("", a, withoutTicks(b))
+	return result{scenario: scenario, found: c.found}, nil
+}
+
+// withoutTicks leaves out who dominates, which a timer tells in the middle of
+// something else if that takes long. It was recorded nowhere.
+func withoutTicks(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		m := map[string]any{}
+		for k, x := range v {
+			m[k] = withoutTicks(x)
+			if list, ok := m[k].([]any); ok && k == "events" && len(list) == 0 {
+				delete(m, k)
+			}
+		}
+		return m
+	case []any:
+		list := []any{}
+		for _, x := range v {
+			if m, ok := x.(map[string]any); !ok || m["event"] != "dominantspeaker" {
+				list = append(list, withoutTicks(x))
+			}
+		}
+		return list
+	}
+	return v
 }
 
 func readJSON(file string, v any) error {
@@ -59,19 +111,31 @@ func readJSON(file string, v any) error {
 type comparison struct {
 	scenario string
 	found    []difference
+	// Labels that were recorded, and those that stand for them now; and the reverse.
+	labels, recorded map[string]string
 }
 
 func (c *comparison) differ(place string, want, got any) {
-	a, _ := json.Marshal(want) // both came from JSON
-	b, _ := json.Marshal(got)
-	c.found = append(c.found, difference{c.scenario, place, fmt.Sprintf("recorded %s, got %s", short(a), short(b))})
+	c.found = append(c.found, difference{c.scenario, place, contrast(want, got)})
 }
 
-func short(b []byte) string {
-	if len(b) > 160 {
-		return string(b[:160]) + "…"
+// contrast shows two values that came from JSON.
+func contrast(want, got any) string {
+	text := func(v any) string {
+		var b strings.Builder
+		e := json.NewEncoder(&b)
+		e.SetEscapeHTML(false)
+		_ = e.Encode(v)
+		return short(strings.TrimSpace(b.String()))
 	}
-	return string(b)
+	return fmt.Sprintf("recorded %s, got %s", text(want), text(got))
+}
+
+func short(s string) string {
+	if len(s) > 160 {
+		return s[:160] + "…"
+	}
+	return s
 }
 
 // compare walks through two values. An entry of the log is named by its call.
@@ -83,7 +147,7 @@ func (c *comparison) compare(place string, want, got any) {
 			c.differ(place, want, got)
 			return
 		}
-		if call, ok := a["call"].(string); ok && call == b["call"] {
+		if call, ok := a["call"].(string); ok && entry(a) == entry(b) {
 			place += "{" + call + "}"
 		}
 		for _, k := range keys(a, b) {
@@ -94,27 +158,118 @@ func (c *comparison) compare(place string, want, got any) {
 				c.differ(place+"."+k, x, y)
 			case k == "message" && isError(a):
 				// The text of an error is everybody's own; class and name are not.
+			case timed.MatchString(k) && positive(x) && positive(y):
 			default:
 				c.compare(place+"."+k, x, y)
 			}
 		}
 	case []any:
 		b, ok := got.([]any)
-		if !ok || len(a) != len(b) {
+		if !ok || len(a) != len(b) && !isEntries(a) {
 			c.differ(place, want, got)
 			return
 		}
-		for i := range a {
-			c.compare(fmt.Sprintf("%s[%d]", place, i), a[i], b[i])
+		c.compareList(place, a, b)
+	case string:
+		if b, ok := got.(string); !ok && !alike(want, got) || ok && !c.sameText(a, b) {
+			c.differ(place, want, got)
 		}
 	default:
-		if want != got && !alike(want, got) {
+		if want != got {
 			c.differ(place, want, got)
 		}
 	}
 }
 
-func keys(a, b map[string]any) []string {
+// compareList compares lists, entries of the log and events even if some are
+// missing.
+func (c *comparison) compareList(place string, a, b []any) {
+	i, j := 0, 0
+	equal := func(x, y string) bool { return x == y }
+	for _, pair := range append(align(entries(a), entries(b), equal), [2]int{len(a), len(b)}) {
+		for i < pair[0] || j < pair[1] {
+			place := fmt.Sprintf("%s[%d]", place, i)
+			switch {
+			case i < pair[0] && j < pair[1]:
+				c.compare(place, a[i], b[j])
+				i, j = i+1, j+1
+			case i < pair[0]:
+				c.differ(place+" missing", a[i], nil)
+				i++
+			default:
+				c.differ(place+" extra", nil, b[j])
+				j++
+			}
+		}
+		if i < len(a) {
+			c.compare(fmt.Sprintf("%s[%d]", place, i), a[i], b[j])
+		}
+		i, j = pair[0]+1, pair[1]+1
+	}
+}
+
+// isEntries says whether a list is one of calls or of events.
+func isEntries(list []any) bool {
+	for _, v := range list {
+		m, _ := v.(map[string]any)
+		if m["call"] == nil && m["event"] == nil {
+			return false
+		}
+	}
+	return true
+}
+
+func entries(list []any) []string {
+	names := make([]string, len(list))
+	for i, v := range list {
+		names[i] = entry(v)
+	}
+	return names
+}
+
+// entry is the same for entries of a log that are of the same call, and for events
+// of the same kind. What is neither is known by its place in the list.
+func entry(v any) string {
+	m, _ := v.(map[string]any)
+	kind := []any{m["call"], m["args"], m["on"], m["event"], m["note"]}
+	if p, _ := m["payload"].([]any); len(p) > 0 {
+		if p, ok := p[0].(map[string]any); ok {
+			kind = append(kind, p["type"])
+		}
+	}
+	b, _ := json.Marshal(kind) // it came from JSON
+	return labels.ReplaceAllString(string(b), "$1")
+}
+
+// labels are the names that the recorder gives to objects and to random values: it
+// counts them. They are the same if it is always the same one that stands for
+// another.
+var labels = regexp.MustCompile(`(\b(?:worker|router|webRtcServer|(?:webRtc|plain|pipe|direct)Transport|(?:data)?(?:[pP]roducer|[cC]onsumer)|audioLevelObserver|activeSpeakerObserver)|<(?:ssrc|(?:uuid|string\d+|base\d+|fingerprint\d+)_))\d+`)
+
+// sameText compares two strings but for the numbers of labels.
+func (c *comparison) sameText(a, b string) bool {
+	if labels.ReplaceAllString(a, "$1") != labels.ReplaceAllString(b, "$1") {
+		return false
+	}
+	if c.labels == nil {
+		c.labels, c.recorded = map[string]string{}, map[string]string{}
+	}
+	got := labels.FindAllString(b, -1)
+	for i, x := range labels.FindAllString(a, -1) {
+		y := got[i]
+		if known, ok := c.labels[x]; ok && known != y {
+			return false
+		}
+		if known, ok := c.recorded[y]; ok && known != x {
+			return false
+		}
+		c.labels[x], c.recorded[y] = y, x
+	}
+	return true
+}
+
+// keys returns the keys of both, in order.
+func keys[V any](a, b map[string]V) []string {
 	var list []string
 	for k := range a {
 		list = append(list, k)
@@ -128,6 +283,14 @@ func keys(a, b map[string]any) []string {
 	return list
 }
 
+// timed are counters that grow while time passes.
+var timed = regexp.MustCompile(`^nack(Packet)?Count$`)
+
+func positive(v any) bool {
+	n, _ := v.(float64)
+	return n > 0
+}
+
 func isError(m map[string]any) bool {
 	_, name := m["name"]
 	_, class := m["class"]
@@ -139,30 +302,4 @@ func isError(m map[string]any) bool {
 func alike(want, got any) bool {
 	_, isNumber := got.(float64)
 	return want == "<ms>" && isNumber
-}
-
-// mediaDifferences reads what compare.mjs of the media recorder prints: the name
-// of a file, and what differs in it as indented lines.
-func mediaDifferences(text string, match *regexp.Regexp) (found []difference, scenarios int, err error) {
-	scenario := ""
-	for line := range strings.Lines(text) {
-		line = strings.TrimRight(line, "\n")
-		var equal, different int
-		if n, _ := fmt.Sscanf(line, "%d equal, %d different", &equal, &different); n == 2 {
-			return found, equal + different, nil
-		}
-		if !strings.HasPrefix(line, "  ") {
-			var rest string
-			scenario, rest, _ = strings.Cut(line, ".json")
-			if rest = strings.TrimSpace(rest); rest != "" && match.MatchString(scenario) { // «missing»
-				found = append(found, difference{scenario, "", rest})
-			}
-			continue
-		}
-		if match.MatchString(scenario) {
-			place, rest, _ := strings.Cut(strings.TrimSpace(line), ": ")
-			found = append(found, difference{scenario, place, rest})
-		}
-	}
-	return nil, 0, fmt.Errorf("compare.mjs did not end as expected: %q", text)
 }

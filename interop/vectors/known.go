@@ -15,9 +15,10 @@ type knownDifference struct {
 	seen            bool
 }
 
-// parseKnown reads known.txt: on each line kind, scenario, place and reason,
-// separated by «|»; scenario and place are regular expressions. Lines that begin
-// with # are comments.
+// parseKnown reads known.txt: on each line kind, scenario, difference and reason,
+// separated by « | »; scenario and difference are regular expressions, and the
+// difference is its place, «: » and what it is. Lines that begin with # are
+// comments.
 func parseKnown(text string) ([]*knownDifference, error) {
 	var list []*knownDifference
 	for line := range strings.Lines(text) {
@@ -42,26 +43,34 @@ func parseKnown(text string) ([]*knownDifference, error) {
 	return list, nil
 }
 
+// find returns what a difference is known as, nil if it is not.
+func (d difference) find(kind string, known []*knownDifference) *knownDifference {
+	for _, k := range known {
+		if k.kind == kind && k.scenario.MatchString(d.scenario) && k.place.MatchString(d.place+": "+d.text) {
+			return k
+		}
+	}
+	return nil
+}
+
 // report writes what is not known and, when everything was recorded, what is
 // known and was not seen. It returns how many these are.
-func report(w io.Writer, kind string, found []difference, known []*knownDifference, all, verbose bool) int {
+func report(w io.Writer, kind string, results []result, known []*knownDifference, all, verbose bool) int {
 	bad := 0
-	for _, d := range found {
-		reason := ""
-		for _, k := range known {
-			if k.kind == kind && k.scenario.MatchString(d.scenario) && k.place.MatchString(d.place) {
-				k.seen, reason = true, k.reason
-				break
+	for _, r := range results {
+		for _, d := range r.found {
+			k := d.find(kind, known)
+			if k != nil {
+				k.seen = true
+			} else {
+				bad++
 			}
-		}
-		if reason == "" {
-			bad++
-		}
-		if reason == "" || verbose {
-			fmt.Fprintf(w, "%s %s %s\n    %s\n", kind, d.scenario, d.place, d.text)
-		}
-		if reason != "" && verbose {
-			fmt.Fprintf(w, "    known: %s\n", reason)
+			if k == nil || verbose {
+				fmt.Fprintf(w, "%s %s %s\n    %s\n", kind, d.scenario, d.place, d.text)
+			}
+			if k != nil && verbose {
+				fmt.Fprintf(w, "    known: %s\n", k.reason)
+			}
 		}
 	}
 	for _, k := range known {

@@ -22,7 +22,9 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/mafalda-sfu/mafalda/interop/npm"
@@ -36,8 +38,12 @@ type options struct {
 	only           string // "control", "media" or both
 	match          string // of scenarios
 	jobs, slack    int
+	keep           string // folder for what is recorded
 	verbose        bool
 }
+
+// longest bounds all of it.
+const longest = 6 * time.Minute
 
 func main() {
 	var o options
@@ -47,6 +53,7 @@ func main() {
 	flag.StringVar(&o.match, "match", "", "scenarios that match this regular expression only; known differences may be missing then")
 	flag.IntVar(&o.jobs, "jobs", 10, "media scenarios at a time")
 	flag.IntVar(&o.slack, "slack", 150, "ms by which media may come at another time")
+	flag.StringVar(&o.keep, "keep", "", "folder to leave what is recorded in, as new folders control and media")
 	flag.BoolVar(&o.verbose, "v", false, "show known differences too")
 	flag.Parse()
 	if flag.NArg() > 0 || o.only != "" && o.only != "control" && o.only != "media" {
@@ -54,7 +61,9 @@ func main() {
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, cancel := context.WithTimeout(ctx, longest)
 	err := run(ctx, os.Stdout, o)
+	cancel()
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "vectors:", err)
@@ -93,18 +102,25 @@ func run(ctx context.Context, w io.Writer, o options) error {
 	if err := npm.Install(ctx, dir); err != nil {
 		return err
 	}
-	r := &recorder{ctx: ctx, dir: dir, options: o}
+	r := &recorder{ctx: ctx, w: w, dir: dir, scenarios: match, options: o}
 	bad := 0
 	for _, kind := range []string{"control", "media"} {
 		if o.only != "" && o.only != kind {
 			continue
 		}
-		found, scenarios, err := r.differences(kind, filepath.Join(temp, kind), match)
+		out := o.keep
+		if out == "" {
+			out = temp
+		}
+		results, err := r.results(kind, filepath.Join(out, kind), known)
 		if err != nil {
 			return fmt.Errorf("%s: %w", kind, err)
 		}
-		n := report(w, kind, found, known, o.match == "", o.verbose)
-		fmt.Fprintf(w, "%s: %d scenarios, %d differences, %d of them unknown or gone\n", kind, scenarios, len(found), n)
+		n, found := report(w, kind, results, known, o.match == "", o.verbose), 0
+		for _, x := range results {
+			found += len(x.found)
+		}
+		fmt.Fprintf(w, "%s: %d scenarios, %d differences, %d of them unknown or gone\n", kind, len(results), found, n)
 		bad += n
 	}
 	if bad > 0 {
@@ -115,53 +131,83 @@ func run(ctx context.Context, w io.Writer, o options) error {
 
 // A recorder runs the recorders.
 type recorder struct {
-	ctx context.Context
-	dir string
+	ctx       context.Context
+	w         io.Writer
+	dir       string
+	scenarios *regexp.Regexp
 	options
 }
 
-// maxRecording bounds one run of a recorder.
-const maxRecording = 15 * time.Minute
+const (
+	// tardy is by how many ms something may come late because the machine was busy
+	// with something else: what is sent then is no longer what was to be sent.
+	tardy = 15
+	// repeats is how often a scenario is recorded again that was held up.
+	repeats = 6
+)
 
-// differences records one kind into out and returns what is not as recorded.
-func (r *recorder) differences(kind, out string, match *regexp.Regexp) (found []difference, scenarios int, err error) {
-	from := filepath.Join(r.shared, kind)
+// results records one kind into out and compares it with what was recorded. Media
+// that is not as recorded, and was held up, is recorded again.
+func (r *recorder) results(kind, out string, known []*knownDifference) ([]result, error) {
+	want := filepath.Join(r.shared, kind, "recorded")
+	if err := os.Mkdir(out, 0o755); err != nil {
+		return nil, err
+	}
 	if kind == "control" {
-		args := []string{filepath.Join(from, "record.mjs"), out}
+		args := []string{filepath.Join(r.shared, kind, "record.mjs"), out}
 		if r.match != "" {
 			args = append(args, r.match)
 		}
-		if _, err := r.node(args...); err != nil {
-			return nil, 0, err
+		if err := r.node(args...); err != nil {
+			return nil, err
 		}
-		return compareControl(filepath.Join(from, "recorded"), out, match)
+		return compareAll(want, out, r.scenarios, compareControl)
 	}
-	if _, err := r.node(filepath.Join(from, "record.mjs"), "--out", out, "--runs", "1", "--jobs", strconv.Itoa(r.jobs)); err != nil {
-		return nil, 0, err
+	compare := func(scenario, want, got string) (result, error) {
+		return compareMedia(scenario, want, got, float64(r.slack))
 	}
-	// Its status says that there are differences.
-	text, err := r.node(filepath.Join(from, "compare.mjs"), filepath.Join(from, "recorded"), out, "--slack", strconv.Itoa(r.slack))
-	if len(text) == 0 && err != nil {
-		return nil, 0, err
+	names, err := scenarios(want, r.scenarios)
+	if err != nil {
+		return nil, err
 	}
-	return mediaDifferences(string(text), match)
+	jobs := r.jobs
+	for again := 0; ; again++ {
+		if err := r.node(filepath.Join(r.shared, kind, "record.mjs"), "--out", out, "--runs", "1",
+			"--jobs", strconv.Itoa(jobs), "--only", strings.Join(names, ",")); err != nil {
+			return nil, err
+		}
+		results, err := compareAll(want, out, r.scenarios, compare)
+		if err != nil {
+			return nil, err
+		}
+		late := heldUp(results, known)
+		if len(late) == 0 || again == repeats {
+			return results, nil
+		}
+		fmt.Fprintf(r.w, "media: held up, recorded again: %s\n", strings.Join(late, " "))
+		names, jobs = late, max(1, jobs/2)
+	}
 }
 
-// node runs a script and returns what it wrote to standard output.
-func (r *recorder) node(args ...string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(r.ctx, maxRecording)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, npm.Node(r.dir), args...)
+// heldUp returns the scenarios of media that are to be recorded again.
+func heldUp(results []result, known []*knownDifference) (list []string) {
+	for _, x := range results {
+		unknown := func(d difference) bool { return d.find("media", known) == nil }
+		if x.late > tardy && slices.ContainsFunc(x.found, unknown) {
+			list = append(list, x.scenario)
+		}
+	}
+	return list
+}
+
+// node runs a script.
+func (r *recorder) node(args ...string) error {
+	cmd := exec.CommandContext(r.ctx, npm.Node(r.dir), args...)
 	cmd.Dir = r.dir
 	cmd.Env = append(os.Environ(), "MEDIASOUP_WORKER_BIN="+r.worker, "MEDIASOUP_NODE_DIR="+r.dir, "MEDIASOUP_FROM="+r.dir)
 	cmd.WaitDelay = 5 * time.Second
-	out, err := cmd.Output()
-	if err != nil {
-		text := ""
-		if e := (*exec.ExitError)(nil); errors.As(err, &e) {
-			text = string(e.Stderr)
-		}
-		return out, fmt.Errorf("%s: %w\n%s", filepath.Base(args[0]), err, text)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", filepath.Base(args[0]), errors.Join(err, r.ctx.Err()), out)
 	}
-	return out, nil
+	return nil
 }
