@@ -24,6 +24,16 @@ func needPrograms(t *testing.T, names ...string) {
 	}
 }
 
+// needFiles does the same for files.
+func needFiles(t *testing.T, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		if _, err := os.Stat(name); err != nil {
+			missing(t, name)
+		}
+	}
+}
+
 // needElements does the same for elements of GStreamer.
 func needElements(t *testing.T, names ...string) {
 	t.Helper()

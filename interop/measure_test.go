@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/mafalda-sfu/mafalda"
 )
 
 // browserStats are the statistics of a sender or receiver in the browser, as
@@ -36,6 +34,15 @@ type browserStats struct {
 		TotalSamplesReceived, ConcealedSamples          int
 		DecoderImplementation                           string
 	} `json:"inbound-rtp"`
+}
+
+// An object is a producer or consumer, ours or that of another program.
+type object interface{ ID() string }
+
+// A browser is a page, or a client with one.
+type browser interface {
+	do(ctx context.Context, name string, args, result any) error
+	stats(ctx context.Context, id string) (browserStats, error)
 }
 
 func (p *page) stats(ctx context.Context, id string) (s browserStats, err error) {
@@ -66,13 +73,13 @@ func until(t testing.TB, ctx context.Context, what string, f func() (bool, error
 }
 
 // untilDecoded waits until the consumer shows more frames than it had.
-func (c *client) untilDecoded(t testing.TB, ctx context.Context, consumer mafalda.Consumer) {
+func (p *page) untilDecoded(t testing.TB, ctx context.Context, consumer object) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
 	first := -1
 	until(t, ctx, "frames are decoded", func() (bool, error) {
-		s, err := c.stats(ctx, consumer.ID())
+		s, err := p.stats(ctx, consumer.ID())
 		if err != nil {
 			return false, err
 		}
@@ -114,7 +121,7 @@ type seenPicture struct {
 }
 
 // look watches for some time.
-func look(t testing.TB, ctx context.Context, from *client, p mafalda.Producer, to *client, c mafalda.Consumer, d time.Duration) (s sight) {
+func look(t testing.TB, ctx context.Context, from browser, p object, to browser, c object, d time.Duration) (s sight) {
 	t.Helper()
 	both := func() (out, in browserStats) {
 		out, errOut := from.stats(ctx, p.ID())
@@ -191,7 +198,7 @@ type sound struct {
 	decibels  float64
 }
 
-func listen(t testing.TB, ctx context.Context, to *client, c mafalda.Consumer) (s sound) {
+func listen(t testing.TB, ctx context.Context, to browser, c object) (s sound) {
 	t.Helper()
 	before, err := to.stats(ctx, c.ID())
 	require.NoError(t, err)

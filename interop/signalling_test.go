@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
@@ -98,11 +97,7 @@ func bundlePage(t *testing.T) string {
 	// The program itself: the launcher in node_modules/.bin needs a script to
 	// have been run, and Node.
 	esbuild := filepath.Join("node_modules", "@esbuild", runtime.GOOS+"-"+arch, "bin", "esbuild")
-	for _, file := range []string{esbuild, filepath.Join("node_modules", "mediasoup-client", "package.json")} {
-		if _, err := os.Stat(file); err != nil {
-			missing(t, file)
-		}
-	}
+	needFiles(t, esbuild, filepath.Join("node_modules", "mediasoup-client", "package.json"))
 	out := filepath.Join(t.TempDir(), "main.js")
 	b, err := exec.Command(esbuild, "page/main.js", "--bundle", "--format=esm", "--log-level=warning", "--outfile="+out).CombinedOutput()
 	require.NoError(t, err, "%s", b)

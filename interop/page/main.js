@@ -152,6 +152,15 @@ const commands = {
 	// received returns what came.
 	received({ id }) { return dataConsumers.get(id); },
 
+	closeProducer({ producerId }) { producers.get(producerId).close(); },
+
+	// closeConsumer ends what receives, and returns how its track fares.
+	closeConsumer({ id }) {
+		const consumer = consumers.get(id);
+		consumer.close();
+		return { track: consumer.track.readyState };
+	},
+
 	pauseProducer({ producerId }) { producers.get(producerId).pause(); },
 	resumeProducer({ producerId }) { producers.get(producerId).resume(); },
 
