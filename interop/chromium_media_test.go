@@ -26,6 +26,8 @@ func TestChromium(t *testing.T) {
 		{"ice restart", restart},
 		{"tcp only", tcpOnly},
 		{"pause", pause},
+		{"pipe in memory", pipeInMemory},
+		{"pipe between processes", pipeBetweenProcesses},
 		{"loss down", lossDown},
 		{"loss up", lossUp},
 		{"data channels", dataChannels},

@@ -104,7 +104,7 @@ type sight struct {
 	freezes       int
 	frozen        float64 // seconds
 	rtx, lost     int     // packets received again and lost
-	late          float64 // ms that the machine let the page wait at most
+	late          float64 // ms that the machine let a page wait at most
 	sender        browserStats
 	receiver      browserStats
 }
@@ -123,10 +123,11 @@ type seenPicture struct {
 // look watches for some time.
 func look(t testing.TB, ctx context.Context, from browser, p object, to browser, c object, d time.Duration) (s sight) {
 	t.Helper()
+	var late float64
 	both := func() (out, in browserStats) {
 		out, errOut := from.stats(ctx, p.ID())
 		in, errIn := to.stats(ctx, c.ID())
-		require.NoError(t, errors.Join(errOut, errIn))
+		require.NoError(t, errors.Join(errOut, errIn, from.do(ctx, "late", nil, &late)))
 		return out, in
 	}
 	out0, in0 := both()
@@ -140,7 +141,7 @@ func look(t testing.TB, ctx context.Context, from browser, p object, to browser,
 	s.rtx = i1.RetransmittedPacketsReceived - i0.RetransmittedPacketsReceived
 	s.lost = i1.PacketsLost - i0.PacketsLost
 	s.samples, s.different, s.known, s.shown = seen.Samples, seen.Different, seen.Known, seen.FPS
-	s.width, s.height, s.late = seen.Width, seen.Height, seen.Late
+	s.width, s.height, s.late = seen.Width, seen.Height, max(late, seen.Late)
 	s.sender, s.receiver = out1, in1
 	return s
 }
@@ -174,7 +175,7 @@ func (s sight) check(d demands) error {
 	return nil
 }
 
-// sees returns what check takes. When the machine stalled the page itself, a
+// sees returns what check takes. When the machine stalled a page itself, a
 // failure says nothing about us, and it looks again, twice at most.
 func sees(t testing.TB, d demands, what string, look func() sight) sight {
 	t.Helper()

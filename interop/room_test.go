@@ -45,12 +45,19 @@ func newRoom(t testing.TB) *room {
 // newRoomAt makes a room whose ports are on that address.
 func newRoomAt(t testing.TB, ip netip.Addr) *room {
 	t.Helper()
+	return newRoomOf(t, ip, mafalda.WorkerSettings{})
+}
+
+// newRoomOf makes a room of a Worker of its own.
+func newRoomOf(t testing.TB, ip netip.Addr, settings mafalda.WorkerSettings) *room {
+	t.Helper()
 	ctx := t.Context()
 	r := &room{}
 	sfu := mafalda.New()
 	t.Cleanup(func() { require.NoError(t, sfu.Close()) })
+	settings.LogLevel = mafalda.LogLevelWarn
 	var err error
-	r.worker, err = sfu.CreateWorker(ctx, mafalda.WorkerSettings{LogLevel: mafalda.LogLevelWarn})
+	r.worker, err = sfu.CreateWorker(ctx, settings)
 	require.NoError(t, err)
 	r.worker.Events().Died.On(func(err error) { t.Errorf("the worker died: %v", err) })
 	r.router, err = r.worker.CreateRouter(ctx, mafalda.RouterOptions{MediaCodecs: mediaCodecs()})

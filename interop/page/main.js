@@ -198,6 +198,14 @@ const commands = {
 		return byType;
 	},
 
+	// late returns by how many milliseconds the machine let our pictures wait at
+	// most since the last call.
+	late() {
+		const late = Math.max(0, ...sources.map((s) => s.late ?? 0));
+		for (const s of sources) s.late = 0;
+		return late;
+	},
+
 	// pair returns the candidate pair that a transport uses.
 	async pair({ transportId }) {
 		const report = await transports.get(transportId).getStats();

@@ -9,16 +9,21 @@ export class Picture {
 		this.canvas.height = height;
 		this.context = this.canvas.getContext('2d');
 		this.frame = 0;
+		this.interval = 1000 / frameRate;
+		this.late = 0; // ms that a frame was late at most
 		document.body.append(this.canvas);
 		this.draw();
 		// A timer and not requestAnimationFrame, which a hidden page lacks.
-		setInterval(() => this.draw(), 1000 / frameRate);
+		setInterval(() => this.draw(), this.interval);
 		this.track = this.canvas.captureStream(frameRate).getVideoTracks()[0];
 	}
 
 	draw() {
 		const { canvas: { width, height }, context } = this;
 		const n = this.frame++;
+		const now = performance.now();
+		if (n > 0) this.late = Math.max(this.late, now - this.drawn - this.interval);
+		this.drawn = now;
 		context.fillStyle = '#204060';
 		context.fillRect(0, 0, width, height);
 		for (let i = 0; i < 12; i++) {
