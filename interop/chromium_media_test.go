@@ -28,6 +28,7 @@ func TestChromium(t *testing.T) {
 		{"pause", pause},
 		{"pipe in memory", pipeInMemory},
 		{"pipe between processes", pipeBetweenProcesses},
+		{"speakers", speakers},
 		{"loss down", lossDown},
 		{"loss up", lossUp},
 		{"data channels", dataChannels},

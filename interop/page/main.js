@@ -86,6 +86,11 @@ const commands = {
 		return produce(transportId, { track: tone.track });
 	},
 
+	// amplitude sets that of all tones, 0 to 1.
+	amplitude({ value }) {
+		for (const s of sources) if (s instanceof Tone) s.gain.gain.value = value;
+	},
+
 	// consume receives. jitterBuffer is how long frames wait for what is late,
 	// in milliseconds; without it the browser waits for no retransmission.
 	async consume({ transportId, options, jitterBuffer }) {

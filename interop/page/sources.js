@@ -46,7 +46,8 @@ export class Tone {
 		this.context = new AudioContext();
 		this.oscillator = new OscillatorNode(this.context, { frequency });
 		const destination = this.context.createMediaStreamDestination();
-		this.oscillator.connect(new GainNode(this.context, { gain: 0.5 })).connect(destination);
+		this.gain = new GainNode(this.context, { gain: 0.5 });
+		this.oscillator.connect(this.gain).connect(destination);
 		this.oscillator.start();
 		this.track = destination.stream.getAudioTracks()[0];
 	}
