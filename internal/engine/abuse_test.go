@@ -75,33 +75,47 @@ func TestAbuseCompoundOverTCP(t *testing.T) {
 // TestAbuseNACKAmplification asks for everything again and again, and claims a
 // round trip time of next to nothing.
 func TestAbuseNACKAmplification(t *testing.T) {
-	r := newRig(t, 2, srtp.AEADAES128GCM)
-	c := r.m.consumers["cA"]
-	from := netip.AddrPortFrom(netip.MustParseAddr("10.0.1.1"), 2000)
-	r.send(true)
-	var media, answers int
-	for ms := range 5000 {
-		if ms%4 == 0 {
+	const seconds = 5
+	ask := func(t *testing.T, r *rig) (media, answers int) {
+		c := r.m.consumers["cA"]
+		from := netip.AddrPortFrom(netip.MustParseAddr("10.0.1.1"), 2000)
+		r.send(true)
+		for ms := range seconds * 1000 {
+			if ms%4 == 0 {
+				before := r.d.sent
+				r.send(false)
+				media += (r.d.sent - before) / 2
+			}
+			lsr := rtcp.CompactNTP(r.m.ntp()) - 2
+			r.deliver(r.consumed[0], from, r.ctx[0], rtcp.AppendReceiverReport(r.scratch[:0], 1, []rtcp.ReportBlock{{SSRC: c.main.ssrc, LSR: lsr, DLSR: 1}}), true)
+			last := c.main.seq.MaxOutput()
+			lost := make([]uint16, 0, 1000)
+			for i := range cap(lost) {
+				lost = append(lost, last-uint16(i))
+			}
 			before := r.d.sent
-			r.send(false)
-			media += (r.d.sent - before) / 2
+			r.deliver(r.consumed[0], from, r.ctx[0], rtcp.AppendNACK(r.scratch[:0], 1, c.main.ssrc, lost), true)
+			answers += r.d.sent - before
+			r.turn(time.Millisecond)
 		}
-		lsr := rtcp.CompactNTP(r.m.ntp()) - 2
-		r.deliver(r.consumed[0], from, r.ctx[0], rtcp.AppendReceiverReport(r.scratch[:0], 1, []rtcp.ReportBlock{{SSRC: c.main.ssrc, LSR: lsr, DLSR: 1}}), true)
-		last := c.main.seq.MaxOutput()
-		lost := make([]uint16, 0, 1000)
-		for i := range cap(lost) {
-			lost = append(lost, last-uint16(i))
-		}
-		before := r.d.sent
-		r.deliver(r.consumed[0], from, r.ctx[0], rtcp.AppendNACK(r.scratch[:0], 1, c.main.ssrc, lost), true)
-		answers += r.d.sent - before
-		r.turn(time.Millisecond)
+		require.Less(t, c.main.send.RTT(), time.Millisecond)
+		require.Positive(t, c.main.send.RTT())
+		return media, answers
 	}
-	require.Less(t, c.main.send.RTT(), time.Millisecond)
-	require.Positive(t, c.main.send.RTT())
-	require.LessOrEqual(t, answers, resendPerPacket*media+maxResends, "retransmissions of %d packets", media)
-	require.Greater(t, answers, media)
+	t.Run("bandwidth unknown", func(t *testing.T) {
+		r := newRig(t, 2, srtp.AEADAES128GCM)
+		r.m.transports["outA"].bandwidth = nil // as if no feedback had been negotiated
+		media, answers := ask(t, r)
+		require.LessOrEqual(t, answers, resendPerPacket*media+maxResends, "retransmissions of %d packets", media)
+		require.Greater(t, answers, media)
+	})
+	t.Run("bandwidth known", func(t *testing.T) {
+		r := newRig(t, 2, srtp.AEADAES128GCM)
+		_, answers := ask(t, r)
+		rate := resendShare * float64(r.m.transports["outA"].bandwidth.available()) / 8 // bytes per second
+		require.LessOrEqual(t, float64(answers*len(r.payload)), rate*(seconds+resendWindow.Seconds()))
+		require.Greater(t, float64(answers*len(r.payload)), rate*seconds/2)
+	})
 }
 
 // TestAbuseKeyFrameFlood has every Consumer ask for key frames all the time.

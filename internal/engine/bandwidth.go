@@ -11,6 +11,12 @@ import (
 
 const (
 	probationWindow = 100 * time.Millisecond
+
+	// Retransmissions take at most this part of what is available. What they took
+	// too little of is saved up for so long, and never less than some packets.
+	resendShare  = 0.5
+	resendWindow = 500 * time.Millisecond
+	resendLeast  = 3000 // bytes
 )
 
 // A bandwidth estimates what the peer of a transport can be sent, and shares it
@@ -27,6 +33,9 @@ type bandwidth struct {
 	wideSeq   uint16 // transport-wide number of the last packet
 	probation probation
 	order     []*consumer // those that take part, while it is shared
+
+	resends   float64       // bytes that may be sent again
+	resendsAt time.Duration // when that was so
 }
 
 // manageBandwidth estimates the bandwidth from now on if c negotiated feedback.
@@ -163,6 +172,23 @@ func (b *bandwidth) setLimits() {
 
 // available is what may be sent now, in bit/s.
 func (b *bandwidth) available() uint64 { return b.estimator.Available() }
+
+// takeResend reports whether size bytes of video may be sent again now. When the
+// line becomes narrow the peer misses much at once and asks for it until it
+// comes; all that at once would keep the line full, and away from it the key
+// frame of the layer that fits. Unlike mediasoup, which has no such bound.
+func (b *bandwidth) takeResend(size int) bool {
+	now := b.t.m.now
+	rate := resendShare * float64(b.available()) / 8 // bytes per second
+	b.resends += rate * (now - b.resendsAt).Seconds()
+	b.resends = min(b.resends, max(rate*resendWindow.Seconds(), resendLeast))
+	b.resendsAt = now
+	if b.resends < float64(size) {
+		return false
+	}
+	b.resends -= float64(size)
+	return true
+}
 
 // share distributes what is available among the Consumers: in the first round
 // each may take one layer, in the others as many as its priority says.

@@ -2,7 +2,9 @@ package engine
 
 import (
 	"encoding/binary"
+	"maps"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -29,6 +31,7 @@ type bottleneck struct {
 	// What was sent, by SSRC, since the last look.
 	bytes   map[uint32]int
 	arrived []arrivedPacket
+	missing map[uint16]bool // of SSRC 21, what the queue had no room for
 
 	rates  []float64 // of the simulcast streams
 	keys   []bool
@@ -43,7 +46,7 @@ type arrivedPacket struct {
 
 func newBottleneck(t *testing.T, rate float64, streams ...float64) *bottleneck {
 	b := &bottleneck{
-		layerWorld: newLayerWorld(t), rate: rate, rec: twcc.New(), bytes: map[uint32]int{}, rates: streams,
+		layerWorld: newLayerWorld(t), rate: rate, rec: twcc.New(), bytes: map[uint32]int{}, missing: map[uint16]bool{}, rates: streams,
 		keys: make([]bool, len(streams)),
 	}
 	inner := b.d.onUDP
@@ -56,7 +59,13 @@ func newBottleneck(t *testing.T, rate float64, streams ...float64) *bottleneck {
 		b.bytes[pkt.SSRC()] += len(p)
 		start := max(b.free, b.d.now)
 		if start-b.d.now > 300*time.Millisecond {
+			if pkt.SSRC() == 21 {
+				b.missing[pkt.SequenceNumber()] = true
+			}
 			return
+		}
+		if pkt.SSRC() == 22 {
+			delete(b.missing, binary.BigEndian.Uint16(pkt.Payload()))
 		}
 		b.free = start + time.Duration(float64(len(p))*8/b.rate*float64(time.Second))
 		if v := pkt.Extension(rtp.IDTransportWideCC); len(v) == 2 {
@@ -158,6 +167,66 @@ func TestLayersFollowTheLine(t *testing.T) {
 	b.rate = 3e6
 	b.run(15 * time.Second)
 	assert.Greater(t, b.sentRate(21, 4*time.Second), 1.3e6, "all of it again; available %d", b.available())
+}
+
+// nackAll asks for all that is missing.
+func (b *bottleneck) nackAll() {
+	if len(b.missing) > 0 {
+		b.udp(b.sink, b.out, rtcp.AppendNACK(nil, 1, 21, slices.Sorted(maps.Keys(b.missing))))
+	}
+}
+
+// TestResendsLeaveRoom: a peer behind a line that became narrow asks for all
+// that it misses until it comes. That must not fill the line.
+func TestResendsLeaveRoom(t *testing.T) {
+	b := newBottleneck(t, 3e6, 100e3, 400e3, 1.5e6)
+	b.consumeLayers()
+	b.run(10 * time.Second)
+	b.rate = 500e3
+	c := b.m.consumers["c"]
+	took := time.Duration(0)
+	for ; c.layers.chooser.Current.Spatial == 2 || took < time.Second; took += 20 * time.Millisecond {
+		require.Less(t, took, 4*time.Second, "the layer")
+		b.run(20 * time.Millisecond)
+		b.nackAll()
+	}
+	require.NotEmpty(t, b.missing, "the line is too wide")
+	clear(b.bytes)
+	most := uint64(0)
+	const rest = 3 * time.Second
+	for range rest / (20 * time.Millisecond) {
+		b.run(20 * time.Millisecond)
+		b.nackAll()
+		most = max(most, b.available())
+	}
+	assert.LessOrEqual(t, float64(b.bytes[22])*8/(rest+resendWindow).Seconds(), resendShare*float64(most)*1.1)
+	assert.Positive(t, b.bytes[21])
+}
+
+// TestNothingFromBeforeAFall: when a lower layer is sent because of the
+// bandwidth, what was sent before is not sent again.
+func TestNothingFromBeforeAFall(t *testing.T) {
+	b := newBottleneck(t, 3e6, 100e3, 400e3, 1.5e6)
+	b.consumeLayers()
+	b.run(10 * time.Second)
+	c := b.m.consumers["c"]
+	ask := func(seq uint16) int {
+		b.bytes[22] = 0
+		b.udp(b.sink, b.out, rtcp.AppendNACK(nil, 1, 21, []uint16{seq}))
+		return b.bytes[22]
+	}
+	require.Equal(t, int8(2), c.layers.chooser.Current.Spatial)
+	require.Positive(t, ask(c.main.seq.MaxOutput()))
+	b.rate = 500e3
+	var before uint16
+	for took := time.Duration(0); c.layers.chooser.Current.Spatial == 2; took += 20 * time.Millisecond {
+		require.Less(t, took, 4*time.Second, "the layer")
+		before = c.main.seq.MaxOutput()
+		b.run(20 * time.Millisecond)
+	}
+	b.run(time.Second) // something may be sent again
+	assert.Zero(t, ask(before))
+	assert.Positive(t, ask(c.main.seq.MaxOutput()))
 }
 
 func TestBandwidthStats(t *testing.T) {

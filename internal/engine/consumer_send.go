@@ -228,7 +228,7 @@ func (o *outbound) resend(seq uint16, i rtx.Item) bool {
 	slot := m.pool.Bytes(e.Ref)
 	pkt := rtp.Packet(slot[e.Start : int(e.Start)+int(e.Len)])
 	mapped := c.producer.ptMap[pkt.PayloadType()]
-	if mapped == 0 {
+	if mapped == 0 || c.kind == Video && c.t.bandwidth != nil && !c.t.bandwidth.takeResend(len(pkt)) {
 		return false
 	}
 	a := readAdded(slot, int(e.Start)+int(e.Len))

@@ -118,6 +118,11 @@ func (l *layered) simulcast(pk *packet) {
 		}
 	}
 	if change {
+		if spatial < current && spatial < l.chooser.Preferred.Spatial {
+			// The line became narrow. What it lost before must not compete with the
+			// key frame. Unlike mediasoup.
+			o.send.Forget()
+		}
 		l.switchedAt, l.watchLate = seq, true
 		l.filter.SetTarget(0, l.chooser.Target.Temporal)
 		l.filter.SetCurrent(0, int8(pk.info.TemporalLayer))
