@@ -69,18 +69,22 @@ func (w *witness) of(d impair.Direction, ssrc uint32) transits {
 	return transits{}
 }
 
-// newBadNetwork puts a relay before the room.
+// newBadNetwork puts a relay with the bad path before the room.
 func newBadNetwork(t *testing.T, r *room) (network, *witness) {
 	w := &witness{}
-	up, down := lossy(1), lossy(2)
-	relay, err := impair.NewRelay(impair.Options{
-		Listen: netip.AddrPortFrom(localhost, 0), Target: r.udp, Up: up, Down: down, Observe: w.observe,
-	})
+	return newRelay(t, r, impair.Options{Up: lossy(1), Down: lossy(2), Observe: w.observe}), w
+}
+
+// newRelay puts a relay before the room.
+func newRelay(t *testing.T, r *room, o impair.Options) network {
+	t.Helper()
+	o.Listen, o.Target = netip.AddrPortFrom(localhost, 0), r.udp
+	relay, err := impair.NewRelay(o)
 	require.NoError(t, err)
 	t.Cleanup(func() { relay.Close() })
 	n := network{relay: relay}
 	n.options.EnableTCP = new(false)
-	return n, w
+	return n
 }
 
 // patience is the jitter buffer of receivers behind a bad path: the browser by

@@ -8,7 +8,10 @@ import (
 	"testing"
 )
 
-var programs = flag.Bool("interop", false, "run the tests with browsers and media programs")
+var (
+	programs = flag.Bool("interop", false, "run the tests with browsers and media programs")
+	long     = flag.Bool("long", false, "run also what takes long")
+)
 
 // needPrograms skips the test unless it was asked for and all programs are
 // there. In CI a missing one is a failure.

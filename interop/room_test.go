@@ -224,6 +224,7 @@ type video struct {
 	frameRate     int
 	encodings     []map[string]any // of RTCPeerConnection; nil: one
 	camera        bool             // the browser's fake one instead of a canvas
+	busy          bool             // full of detail
 }
 
 // sendVideo makes the page produce video, and a transport if it has none.
@@ -233,10 +234,14 @@ func (c *client) sendVideo(t testing.TB, ctx context.Context, v video) mafalda.P
 	if v.camera {
 		command = "produceCamera"
 	}
+	rate := 1000 // kbit/s
+	if v.busy {
+		rate = 2500 // for all layers
+	}
 	return c.sendMedia(t, ctx, command, map[string]any{
-		"mimeType": v.mimeType, "parameters": v.parameters, "width": v.width, "height": v.height, "frameRate": v.frameRate, "encodings": v.encodings,
+		"mimeType": v.mimeType, "parameters": v.parameters, "width": v.width, "height": v.height, "frameRate": v.frameRate, "busy": v.busy, "encodings": v.encodings,
 		// Quickly to the rate of the test, which is not about the ramp.
-		"codecOptions": map[string]any{"videoGoogleStartBitrate": 1000},
+		"codecOptions": map[string]any{"videoGoogleStartBitrate": rate},
 	}, v.mimeType)
 }
 

@@ -2,7 +2,7 @@
 // mediasoup-client and answers with their results.
 import { Device } from 'mediasoup-client';
 import { Picture, Tone } from './sources.js';
-import { watch, loudest } from './sinks.js';
+import { watch, loudest, Recorder } from './sinks.js';
 
 const name = new URLSearchParams(location.search).get('page');
 
@@ -27,6 +27,7 @@ const dataConsumers = new Map(); // with what came
 const sources = [];
 const elements = new Map(); // of consumers
 let plain; // a connection without a library
+const recorders = new Map(); // of consumers
 
 const commands = {
 	// load takes the capabilities of the router and returns ours.
@@ -53,12 +54,12 @@ const commands = {
 	},
 
 	// produceVideo sends a moving picture with the codec of that MIME type.
-	async produceVideo({ transportId, mimeType, parameters, width, height, frameRate, encodings, codecOptions }) {
+	async produceVideo({ transportId, mimeType, parameters, width, height, frameRate, busy, encodings, codecOptions }) {
 		const codec = device.rtpCapabilities.codecs.find((c) =>
 			c.mimeType.toLowerCase() === mimeType.toLowerCase()
 			&& Object.entries(parameters ?? {}).every(([k, v]) => c.parameters[k] === v));
 		if (!codec) throw new Error(`no codec ${mimeType} ${JSON.stringify(parameters)}`);
-		const picture = new Picture(width, height, frameRate);
+		const picture = new Picture(width, height, frameRate, busy);
 		sources.push(picture);
 		return produce(transportId, { track: picture.track, codec, encodings, codecOptions });
 	},
@@ -224,6 +225,10 @@ const commands = {
 
 	// watch looks at the picture of a consumer for some time.
 	async watch({ consumerId, milliseconds }) { return watch(elements.get(consumerId), milliseconds); },
+
+	// record notes how a consumer fares until recorded, which returns that.
+	record({ consumerId }) { recorders.set(consumerId, new Recorder(consumers.get(consumerId))); },
+	recorded({ consumerId }) { return recorders.get(consumerId).stop(); },
 
 	// loudest returns the frequency that a consumer plays, and how loud.
 	async loudest({ consumerId }) { return loudest(consumers.get(consumerId).track); },

@@ -52,3 +52,25 @@ export async function loudest(track) {
 	await context.close();
 	return { frequency: best * context.sampleRate / analyser.fftSize, decibels: bins[best] };
 }
+
+// Recorder notes every 100 ms what a consumer has decoded, and how late the
+// machine let it do so.
+export class Recorder {
+	constructor(consumer) {
+		this.moments = [];
+		let due = performance.now() + 100;
+		this.timer = setInterval(async () => {
+			const late = performance.now() - due;
+			due = performance.now() + 100;
+			for (const r of (await consumer.getStats()).values()) {
+				if (r.type !== 'inbound-rtp') continue;
+				this.moments.push({ at: r.timestamp, late, frames: r.framesDecoded, height: r.frameHeight, bytes: r.bytesReceived });
+			}
+		}, 100);
+	}
+
+	stop() {
+		clearInterval(this.timer);
+		return this.moments;
+	}
+}

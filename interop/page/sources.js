@@ -1,9 +1,11 @@
 // Sources of media that are the same everywhere: no camera, no microphone.
 
 // Picture is a canvas in which everything moves. Its upper left quarter has
-// one colour, by which a receiver knows it.
+// one colour, by which a receiver knows it. A busy one has so much detail that
+// an encoder uses all the bits that it gets.
 export class Picture {
-	constructor(width, height, frameRate) {
+	constructor(width, height, frameRate, busy) {
+		this.busy = busy;
 		this.canvas = document.createElement('canvas');
 		this.canvas.width = width;
 		this.canvas.height = height;
@@ -31,6 +33,10 @@ export class Picture {
 			const x = (n * (2 + i) + i * 97) % width;
 			const y = (n * (1 + i % 5) + i * 53) % height;
 			context.fillRect(x, y, width / 8, height / 8);
+		}
+		for (let i = 0; this.busy && i < 200; i++) {
+			context.fillStyle = `hsl(${Math.random() * 360} 80% 50%)`;
+			context.fillRect(Math.random() * width, Math.random() * height, width / 40, height / 40);
 		}
 		context.fillStyle = '#fff';
 		context.font = `${height / 6}px monospace`;
