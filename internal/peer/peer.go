@@ -48,6 +48,8 @@ type Config struct {
 	// Queue is how many packets wait to be read, default 1,024. When it is
 	// full the newest is dropped.
 	Queue int
+	// Probation lets [Peer.RTP] have the packets of padding, too.
+	Probation bool
 }
 
 // A Peer is one endpoint. Its methods may be called by many goroutines.
@@ -338,7 +340,7 @@ func (p *Peer) read() {
 // may send. It means nothing.
 const probationSSRC = 1234
 
-// Probation returns how many packets of padding came. [Peer.RTP] has none.
+// Probation returns how many packets of padding came.
 func (p *Peer) Probation() int64 { return p.probation.Load() }
 
 func (p *Peer) media(b []byte) {
@@ -365,7 +367,9 @@ func (p *Peer) media(b []byte) {
 		queue = p.rtcp
 	case len(plain) >= 12 && binary.BigEndian.Uint32(plain[8:]) == probationSSRC:
 		p.probation.Add(1)
-		return
+		if !p.cfg.Probation {
+			return
+		}
 	}
 	select {
 	case queue <- plain:
