@@ -78,6 +78,7 @@ var cases = slices.Concat(
 	dataProducerCases,
 	dataConsumerCases,
 	sctpCases,
+	sctpHostileCases,
 	rtpObserverCases,
 	producerCases,
 	produceErrorCases,

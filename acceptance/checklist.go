@@ -5,15 +5,13 @@ package acceptance
 type checklistLine struct {
 	id   string // of the file and the number of the test in it
 	rule string
-	// absent says why no case stands for it: what it needs comes later, or is
-	// not in our API (docs/differences.md). Empty: some case does.
+	// absent says why no case stands for it: what docs/differences.md says of
+	// it, the test elsewhere that stands for it, or «gone» for what mediasoup no
+	// longer has. Empty: some case does.
 	absent string
 }
 
-const (
-	workerBin = "TestWorkerBin and TestAcceptanceProcess of the root package: which programs there are only a test of its own knows"
-	noProcess = "no counterpart: a Worker has no process of its own"
-)
+const workerBin = "TestWorkerBin and TestAcceptanceProcess of the root package: which programs there are only a test of its own knows"
 
 // checklist is mediasoup's suite (3.14.16 and what is known of newer versions).
 var checklist = []checklistLine{
@@ -33,7 +31,7 @@ var checklist = []checklistLine{
 	{id: "Worker 9", rule: "getResourceUsage"},
 	{id: "Worker 10", rule: "close"},
 	{id: "Worker 11", rule: "died comes once, after closed and before the observer's close"},
-	{id: "Worker 12", rule: "harmless signals don't end the process", absent: noProcess},
+	{id: "Worker 12", rule: "harmless signals don't end the process", absent: "SIGPIPE, SIGHUP, SIGALRM, SIGUSR1 and SIGUSR2 do not end a Worker"},
 
 	{id: "WebRtcServer 1", rule: "create on fixed UDP and TCP ports"},
 	{id: "WebRtcServer 2", rule: "create with a port range"},
@@ -55,7 +53,7 @@ var checklist = []checklistLine{
 	{id: "Router 7", rule: "updateMediaCodecs"},
 
 	{id: "WebRtcTransport 1", rule: "create with six listenInfos; getters; dump"},
-	{id: "WebRtcTransport 2", rule: "create with listenIps", absent: "no counterpart: deprecated there"},
+	{id: "WebRtcTransport 2", rule: "create with listenIps", absent: "`listenIp`, `listenIps`, `port` beside them, `announcedIp`"},
 	{id: "WebRtcTransport 3", rule: "a fixed port"},
 	{id: "WebRtcTransport 4", rule: "a port range gives as many ports as it has"},
 	{id: "WebRtcTransport 5", rule: "wrong arguments"},
@@ -111,7 +109,7 @@ var checklist = []checklistLine{
 	{id: "DirectTransport 1", rule: "create; dump"},
 	{id: "DirectTransport 2", rule: "wrong message sizes"},
 	{id: "DirectTransport 3", rule: "getStats"},
-	{id: "DirectTransport 4", rule: "connect does nothing", absent: "no counterpart: a DirectTransport has no Connect"},
+	{id: "DirectTransport 4", rule: "connect does nothing", absent: "`connect` of a DirectTransport does nothing"},
 	{id: "DirectTransport 5", rule: "messages of a DataProducer"},
 	{id: "DirectTransport 6", rule: "subchannels"},
 	{id: "DirectTransport 7", rule: "methods after close"},
@@ -259,6 +257,27 @@ var releases = []checklistLine{
 	{id: "3.21.1", rule: "SVC for VP8 and H264"},
 	{id: "3.22.0 to 3.24.2", rule: "subchannels"},
 	{id: "3.26.0", rule: "preferred temporal layers"},
+	{id: "3.15.1", rule: "mediasoup.extras", absent: "`mediasoup.extras` (`EnhancedEventEmitter`, `enhancedOnce`)"},
+	{id: "3.15.3, 3.16.8", rule: "more types for TypeScript", absent: "types for TypeScript"},
+	{id: "3.15.7", rule: "a DataConsumer of a direct DataProducer has valid stream parameters"},
+	{id: "3.16.0 close", rule: "worker.close() tells the worker by a message", absent: "TestWorkerBin of the root package"},
+	{id: "3.16.0 K-SVC", rule: "bitrates of K-SVC", absent: "TestDesired of internal/layers"},
+	{id: "3.16.6 layers", rule: "no layer above the preferred one"},
+	{id: "3.19.11", rule: "createWorker with a workerBin", absent: workerBin},
+	{id: "3.19.15", rule: "the functions of ortc are exported", absent: "TestORTCGolden of the root package: they need no SFU"},
+	{id: "3.19.18", rule: "SCTP that nobody uses does not fail"},
+	{id: "3.19.20, 3.20.7", rule: "useBuiltInSctpStack and disableLiburing", absent: "gone"},
+	{id: "3.19.22", rule: "signals to the host are no death of its Workers", absent: "when the host gets SIGINT or SIGTERM `died` is not emitted"},
+	{id: "3.20.1 layers", rule: "preferred layers at consume count for SVC"},
+	{id: "3.20.2", rule: "send returns what waits"},
+	{id: "3.20.4", rule: "SCTP gives up a peer that vanished", absent: "a peer that vanished is given up after so many retransmissions"},
+	{id: "3.20.6", rule: "SCTP checks checksums and tags"},
+	{id: "3.20.9", rule: "the dump of a WebRtcServer has no tupleHashes"},
+	{id: "3.21.2", rule: "closing while messages wait is no crash"},
+	{id: "3.23.0", rule: "sctpDefaultStreamBufferedAmountLowThreshold"},
+	{id: "3.25.0 reports", rule: "sender reports by the time of capture"},
+	{id: "3.27.0", rule: "the layers are chosen anew when a spatial layer stops"},
+	{id: "3.27.1", rule: "a bound on messages that are not whole", absent: "TestWedged of internal/sctp"},
 }
 
 // ruleOf returns what a line says.

@@ -18,7 +18,8 @@ var dataConsumerCases = []testCase{
 	},
 	{
 		name:        "DataConsumer/Streams",
-		explanation: "streams count up from 0 on each transport, and a call that failed takes none",
+		explanation: "streams count up from 0 on each transport, and a call that failed takes none; of a direct DataProducer they are ordered and reliable",
+		upstream:    []string{"3.15.7"},
 		run:         testDataConsumerStreams,
 	},
 	{
@@ -139,7 +140,9 @@ func testDataConsumerStreams(t *testing.T, s *suite) {
 		tr := r.dataTransport(t)
 		next := func() uint16 {
 			t.Helper()
-			return consumeData(t, tr, mafalda.DataConsumerOptions{DataProducerID: p.ID()}).SCTPStreamParameters().StreamID
+			params := consumeData(t, tr, mafalda.DataConsumerOptions{DataProducerID: p.ID()}).SCTPStreamParameters()
+			require.Equal(t, &mafalda.SCTPStreamParameters{StreamID: params.StreamID, Ordered: new(true)}, params)
+			return params.StreamID
 		}
 		require.EqualValues(t, 0, next())
 		require.EqualValues(t, 1, next())

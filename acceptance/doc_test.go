@@ -28,13 +28,18 @@ func TestDoc(t *testing.T) {
 	require.True(t, bytes.Equal(want, got), "%s is stale: go test ./acceptance -run TestDoc -update", docFile)
 }
 
-// TestChecklist fails when a line in scope has no case, when a case names no
-// line, and when two have one name.
+// TestChecklist fails when a line has neither a case nor a reason, when a case
+// names no line, and when two have one name.
 func TestChecklist(t *testing.T) {
+	differences, err := os.ReadFile("../docs/differences.md")
+	require.NoError(t, err)
 	lines := map[string]checklistLine{}
 	for _, l := range slices.Concat(checklist, releases) {
 		require.NotContains(t, lines, l.id)
 		lines[l.id] = l
+		if l.absent != "" && l.absent != "gone" && !strings.HasPrefix(l.absent, "Test") {
+			require.Contains(t, string(differences), "| "+l.absent+" |", "docs/differences.md does not say why %s is missing", l.id)
+		}
 	}
 	covered := map[string]bool{}
 	names := map[string]bool{}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pion/rtcp"
+	"github.com/pion/rtp"
 	"github.com/stretchr/testify/require"
 
 	"github.com/mafalda-sfu/mafalda"
@@ -41,14 +42,20 @@ var layersCases = []testCase{
 	{
 		name:        "Layers/Simulcast",
 		explanation: "of several streams the preferred one is forwarded once sender reports tell how they relate, from a key frame on; sequence numbers, picture ids and timestamps go on; LayersChange and Score tell",
-		upstream:    []string{"3.26.0"},
+		upstream:    []string{"3.16.6 layers", "3.26.0"},
 		run:         testLayersSimulcast,
 	},
 	{
 		name:        "Layers/Temporal",
 		explanation: "VP8 packets above the preferred temporal layer are dropped, without gaps in sequence numbers and picture ids",
-		upstream:    []string{"3.15.4", "3.26.0"},
+		upstream:    []string{"3.20.1 layers", "3.15.4", "3.26.0"},
 		run:         testLayersTemporal,
+	},
+	{
+		name:        "Layers/SVC",
+		explanation: "of an SVC stream the preferred spatial layer is forwarded without gaps in sequence numbers; when it stops coming the Consumer goes on with the highest that comes",
+		upstream:    []string{"3.27.0", "3.20.1 layers"},
+		run:         testLayersSVC,
 	},
 	{
 		name:        "Layers/Silence",
@@ -292,11 +299,8 @@ func (c *camera) frame(t testing.TB, i int, key bool, temporal byte) {
 // report sends a sender report of each stream.
 func (c *camera) report(t testing.TB) {
 	t.Helper()
-	now := time.Now()
-	const epoch = 2208988800
-	ntp := uint64(now.Unix()+epoch)<<32 | uint64(now.Nanosecond())<<32/1e9
 	for i, s := range c.streams {
-		c.end.sendRTCP(t, &rtcp.SenderReport{SSRC: s.ssrc, NTPTime: ntp, RTPTime: c.at(i)})
+		c.end.sendRTCP(t, &rtcp.SenderReport{SSRC: s.ssrc, NTPTime: ntpOf(time.Now()), RTPTime: c.at(i)})
 	}
 }
 
@@ -392,6 +396,65 @@ func testLayersTemporal(t *testing.T, s *suite) {
 		require.Equal(t, last.SequenceNumber+1, next.SequenceNumber)
 		require.Equal(t, byte(0), next.Payload[5]>>6)
 	}
+}
+
+func testLayersSVC(t *testing.T, s *suite) {
+	r := s.room(t, videoCodecs("video/VP9")...)
+	in, out := r.directEnd(t), r.directEnd(t)
+	p := in.produce(t, mafalda.MediaKindVideo, scalable("video/VP9", "L3T1"))
+	c := out.consumeWith(t, mafalda.ConsumerOptions{
+		ProducerID: p.ID(), RTPCapabilities: r.unlimited(), PreferredLayers: layersOf(1, 0),
+	})
+	src := vp8Source(1)
+	src.step = 0 // all layers of a picture have its timestamp
+	picture, layers, key := uint16(100), byte(3), true
+	frame := func() {
+		picture++
+		src.ts += 3000
+		for layer := range layers {
+			b := []byte{0xac, 0x80 | byte(picture>>8), byte(picture), layer<<1 | 0x10, byte(picture), 1, layer}
+			if layer > 0 {
+				b[3] |= 1 // depends on the layer below
+			}
+			if !key {
+				b[0] |= 0x40
+			}
+			in.sendRTP(t, src.packet(b, func(p *rtp.Packet) { p.Marker = layer == layers-1 }))
+		}
+	}
+	at := func(spatial int) func() bool {
+		return func() bool {
+			frame()
+			key = keyFrameWanted(t, in)
+			l := c.CurrentLayers()
+			return l != nil && l.SpatialLayer == spatial
+		}
+	}
+	eventually(t, "the preferred layer", at(1))
+	drain(out.rtp)
+	require.NoError(t, c.SetPreferredLayers(t.Context(), *layersOf(2, 0)))
+	eventually(t, "the highest layer", at(2))
+	last := out.next(t, c)
+	frame()
+	for seen := false; !seen; {
+		next := out.next(t, c)
+		require.Equal(t, last.SequenceNumber+1, next.SequenceNumber)
+		last, seen = next, next.Payload[6] == 2
+	}
+	layers = 2
+	eventually(t, "the highest layer that comes", at(1))
+}
+
+// keyFrameWanted reports whether an endpoint was asked for a key frame.
+func keyFrameWanted(t testing.TB, e *end) (wanted bool) {
+	t.Helper()
+	for len(e.rtcp) > 0 {
+		for _, p := range parseRTCP(t, <-e.rtcp) {
+			_, ok := p.(*rtcp.PictureLossIndication)
+			wanted = wanted || ok
+		}
+	}
+	return wanted
 }
 
 func testLayersSilence(t *testing.T, s *suite) {

@@ -19,6 +19,12 @@ var rtcpCases = []testCase{
 		run:         testRTCPSenderReport,
 	},
 	{
+		name:        "RTCP/CaptureTime",
+		explanation: "when the sending endpoint's reports tell the time of capture, ours are about the same time, however late the media came",
+		upstream:    []string{"3.25.0 reports"},
+		run:         testRTCPCaptureTime,
+	},
+	{
 		name:        "RTCP/ReceiverReport",
 		explanation: "a sending endpoint gets receiver reports with its losses and with the time of its last sender report (RFC 3550 §6.4.2)",
 		upstream:    []string{"3.19.8"},
@@ -80,6 +86,10 @@ func ntpTime(v uint64) time.Time {
 	return time.Unix(int64(v>>32)-2208988800, int64(v&(1<<32-1)*1e9>>32))
 }
 
+func ntpOf(t time.Time) uint64 {
+	return uint64(t.Unix()+2208988800)<<32 | uint64(t.Nanosecond())<<32/1e9
+}
+
 func testRTCPSenderReport(t *testing.T, s *suite) {
 	r := s.room(t)
 	in := r.plainEnd(t, mafalda.PlainTransportOptions{})
@@ -124,6 +134,40 @@ func testRTCPSenderReport(t *testing.T, s *suite) {
 			break
 		}
 	}
+}
+
+func testRTCPCaptureTime(t *testing.T, s *suite) {
+	const late = 5 * time.Second
+	r := s.room(t)
+	in, out := r.plainEnd(t, mafalda.PlainTransportOptions{}), r.plainEnd(t, mafalda.PlainTransportOptions{})
+	p := in.produce(t, mafalda.MediaKindAudio, audio("", 1))
+	c := out.consume(t, r, p)
+	ssrc := c.RTPParameters().Encodings[0].SSRC
+	began := time.Now()
+	captured := func(at time.Time) uint32 { return 1<<20 + uint32(at.Sub(began).Milliseconds()*48) }
+	src := opusSource(1)
+	var offset uint32 // between our timestamps and theirs
+	eventually(t, "a report about the time of capture", func() bool {
+		now := time.Now()
+		in.sendRTCP(t, &rtcp.SenderReport{SSRC: 1, NTPTime: ntpOf(now), RTPTime: captured(now)})
+		src.ts = captured(now.Add(-late))
+		sent := src.packet([]byte("x"))
+		in.sendRTP(t, sent)
+		offset = out.next(t, c).Timestamp - sent.Timestamp
+		for len(out.rtcp) > 0 {
+			for _, x := range parseRTCP(t, <-out.rtcp) {
+				sr, ok := x.(*rtcp.SenderReport)
+				if !ok || sr.SSRC != ssrc {
+					continue
+				}
+				off := int32(sr.RTPTime-offset-captured(ntpTime(sr.NTPTime))) / 48 // ms
+				if off > -1000 && off < 1000 {
+					return true
+				}
+			}
+		}
+		return false
+	})
 }
 
 func testRTCPReceiverReport(t *testing.T, s *suite) {

@@ -18,7 +18,7 @@ var sctpCases = []testCase{
 	{
 		name:        "SCTP/Options",
 		explanation: "the parameters are those of the options, with mediasoup's defaults and what older clients know; without EnableSCTP there are none",
-		upstream:    []string{"3.20.0", "WebRtcTransport 1", "PlainTransport 1"},
+		upstream:    []string{"3.23.0", "3.20.0", "WebRtcTransport 1", "PlainTransport 1"},
 		run:         testSCTPOptions,
 	},
 	{
@@ -35,6 +35,7 @@ var sctpCases = []testCase{
 	{
 		name:        "SCTP/WeBegin",
 		explanation: "a connected transport begins by itself as soon as it has data to carry, and not before",
+		upstream:    []string{"3.19.18"},
 		run:         testSCTPWeBegin,
 	},
 	{
@@ -51,7 +52,7 @@ var sctpCases = []testCase{
 	{
 		name:        "SCTP/Send",
 		explanation: "DataConsumer.Send reaches the endpoint whatever its subscriptions, returns what waits, and is ErrInvalidState while paused; one that is too long is ErrInvalidArgument",
-		upstream:    []string{"newer 7"},
+		upstream:    []string{"3.20.2", "newer 7"},
 		run:         testSCTPSend,
 	},
 	{

@@ -14,7 +14,7 @@ var webRTCServerCases = []testCase{
 	{
 		name:        "WebRTCServer/Create",
 		explanation: "a WebRTCServer binds the given ports, says so in its dump, and is known to its Worker",
-		upstream:    []string{"WebRtcServer 1"},
+		upstream:    []string{"3.20.9", "WebRtcServer 1"},
 		run:         testServerCreate,
 	},
 	{
