@@ -267,7 +267,9 @@ func (m *meeting) publish(g *guest) {
 
 func (m *meeting) publishData(g *guest) {
 	m.tags++
-	s := &dataSource{guest: g, tag: uint32(m.tags), stream: uint16(m.tags)}
+	// A stream that is reset in one direction is answered in the other, so that
+	// DataProducers and DataConsumers keep to streams of their own.
+	s := &dataSource{guest: g, tag: uint32(m.tags), stream: uint16(1000 + m.tags)}
 	o := mafalda.DataProducerOptions{Label: g.name}
 	if g.data != nil {
 		o.SCTPStreamParameters = &mafalda.SCTPStreamParameters{StreamID: s.stream}

@@ -70,24 +70,30 @@ func (m *meeting) media() {
 // eventuallyOf is eventually, and shows the Consumer if it fails.
 func (m *meeting) eventuallyOf(k *sink, what string, cond func() bool) {
 	m.Helper()
+	m.showing(what, cond, map[string]func() (any, error){
+		"consumer":  func() (any, error) { return k.consumer.Dump(m.Context()) },
+		"sent":      func() (any, error) { return k.consumer.Stats(m.Context()) },
+		"producer":  func() (any, error) { return k.source.producer.Dump(m.Context()) },
+		"received":  func() (any, error) { return k.source.producer.Stats(m.Context()) },
+		"transport": func() (any, error) { return k.guest.transport.Stats(m.Context()) },
+		"got": func() (any, error) {
+			return []any{k.source.form, k.source.guest.name, k.guest.name, k.got.Load(), k.source.top.Load(), k.preferred, k.guest.estimated}, nil
+		},
+	})
+}
+
+// showing is eventually, and shows what there is if it fails.
+func (m *meeting) showing(what string, cond func() bool, show map[string]func() (any, error)) {
+	m.Helper()
 	ok := false
 	defer func() {
-		if ok {
-			return
+		for name, get := range show {
+			if !ok {
+				v, err := get()
+				b, _ := json.Marshal(v)
+				m.Logf("%s: %s %v", name, b, err)
+			}
 		}
-		for name, get := range map[string]func() (any, error){
-			"consumer":  func() (any, error) { return k.consumer.Dump(m.Context()) },
-			"stats":     func() (any, error) { return k.consumer.Stats(m.Context()) },
-			"producer":  func() (any, error) { return k.source.producer.Dump(m.Context()) },
-			"received":  func() (any, error) { return k.source.producer.Stats(m.Context()) },
-			"transport": func() (any, error) { return k.guest.transport.Stats(m.Context()) },
-		} {
-			v, err := get()
-			b, _ := json.Marshal(v)
-			m.Logf("%s: %s %v", name, b, err)
-		}
-		m.Logf("%s %d of %s for %s: got %d, %d streams, prefers %+v, estimated %v", k.source.form, k.source.tag,
-			k.source.guest.name, k.guest.name, k.got.Load(), k.source.top.Load(), k.preferred, k.guest.estimated)
 	}()
 	m.eventually(what, cond)
 	ok = true
@@ -100,7 +106,15 @@ func (m *meeting) messages() {
 	}
 	for _, k := range m.dataSinks {
 		if k.active() {
-			m.eventually("messages of "+k.source.guest.name+" for "+k.guest.name, func() bool { return k.got.Load() >= before[k]+some })
+			m.showing("messages", func() bool { return k.got.Load() >= before[k]+some }, map[string]func() (any, error){
+				"consumer": func() (any, error) { return k.consumer.Dump(m.Context()) },
+				"sent":     func() (any, error) { return k.consumer.Stats(m.Context()) },
+				"producer": func() (any, error) { return k.source.producer.Dump(m.Context()) },
+				"received": func() (any, error) { return k.source.producer.Stats(m.Context()) },
+				"from":     func() (any, error) { return k.source.guest.transport.Stats(m.Context()) },
+				"to":       func() (any, error) { return k.guest.transport.Stats(m.Context()) },
+				"got":      func() (any, error) { return []any{k.source.guest.name, k.guest.name, before[k], k.got.Load()}, nil },
+			})
 		}
 		require.Empty(m, k.fault())
 	}

@@ -156,6 +156,9 @@ func newMachine(cfg Config, post func(func(*Machine)) bool) *Machine {
 // ntp returns the time of this turn as 32.32 fixed point since 1900.
 func (m *Machine) ntp() uint64 { return rtcp.NTP(m.ntpOffset + m.now) }
 
+// PacketsHeld returns how many packets are in memory: none once all is closed.
+func (m *Machine) PacketsHeld() int { return m.pool.InUse() }
+
 func (m *Machine) notify(target string, body any) {
 	m.seq++
 	n := Notification{Seq: m.seq, Target: target, Body: body}

@@ -244,3 +244,54 @@ func TestNoMachinePaths(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+var (
+	testsOf  = regexp.MustCompile("`([a-z./]+)`: ([^;|`]*)")
+	testName = regexp.MustCompile(`\bTest[A-Z][A-Za-z0-9]*`)
+	caseName = regexp.MustCompile(`\b[A-Z][A-Za-z]*/[A-Z][A-Za-z]*`)
+)
+
+// TestUpstreamTests fails when docs/upstream-tests.md names a test of ours, or a
+// case of package acceptance, that does not exist.
+func TestUpstreamTests(t *testing.T) {
+	doc, err := os.ReadFile(root + "/docs/upstream-tests.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for _, m := range testsOf.FindAllStringSubmatch(string(doc), -1) {
+		files, err := filepath.Glob(filepath.Join(root, m[1], "*.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var source strings.Builder
+		for _, file := range files {
+			b, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			source.Write(b)
+		}
+		want := []string{}
+		if m[1] == "acceptance" {
+			for _, name := range caseName.FindAllString(m[2], -1) {
+				want = append(want, `"`+name+`"`)
+			}
+		} else {
+			for _, name := range testName.FindAllString(m[2], -1) {
+				want = append(want, "func "+name+"(")
+			}
+		}
+		if len(want) == 0 {
+			t.Errorf("no test of %s in %q", m[1], m[0])
+		}
+		for _, w := range want {
+			if seen++; !strings.Contains(source.String(), w) {
+				t.Errorf("%s has no %s", m[1], w)
+			}
+		}
+	}
+	if seen < 100 {
+		t.Errorf("found %d tests only", seen)
+	}
+}
