@@ -1,6 +1,7 @@
 package mafalda_test
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/binary"
 	"math/rand/v2"
@@ -69,9 +70,12 @@ func (m *meeting) webRTC(name string, h *hall) *guest {
 	tr := newWebRTC(m, h.router, o)
 	g := m.newGuest(name, h, tr)
 	g.estimated = m.rng.IntN(2) == 0
-	g.peer = connect(m, tr, peer.Config{
-		TCP: m.rng.IntN(4) == 0, Server: m.rng.IntN(2) == 0, Queue: 1 << 12, Probation: g.estimated,
+	cfg := peer.Config{TCP: m.rng.IntN(4) == 0, Server: m.rng.IntN(2) == 0, Queue: 1 << 12, Probation: g.estimated}
+	m.do("dial", name, func(ctx context.Context) (err error) {
+		g.peer, err = peer.Dial(ctx, tr, cfg)
+		return err
 	})
+	m.eventually("DTLS is connected", func() bool { return tr.DTLSState() == mafalda.DTLSStateConnected })
 	g.write, g.writeRTCP = g.peer.WriteRTP, g.peer.WriteRTCP
 	if withData {
 		d, err := g.peer.Data(m.Context(), true)

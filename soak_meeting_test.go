@@ -16,6 +16,10 @@ import (
 	"github.com/mafalda-sfu/mafalda"
 )
 
+// soakPatience is how long a meeting waits for what must happen: long, as all
+// of it may run on few slow processors.
+const soakPatience = 2 * time.Minute
+
 // A crew lets a goroutine that is not the test's end the test.
 type crew struct{ testing.TB }
 
@@ -97,7 +101,7 @@ func (m *meeting) hold(guests, steps int) {
 // eventually waits until cond holds.
 func (m *meeting) eventually(what string, cond func() bool) {
 	m.Helper()
-	for end := time.Now().Add(time.Minute); !cond(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(soakPatience); !cond(); time.Sleep(5 * time.Millisecond) {
 		if m.Failed() { // elsewhere
 			m.FailNow()
 		}
@@ -112,7 +116,7 @@ func (m *meeting) do(step string, what any, call func(context.Context) error) {
 	m.Helper()
 	m.note("%s %v", step, what)
 	m.h.count(step)
-	ctx, cancel := context.WithTimeout(m.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(m.Context(), soakPatience)
 	defer cancel()
 	require.NoError(m, call(ctx), "meeting %s: %s %v", m.name, step, what)
 }

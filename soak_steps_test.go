@@ -240,7 +240,7 @@ func (m *meeting) close(how string, h *hall) {
 	if h.worker != nil {
 		select {
 		case <-h.worker.Done():
-		case <-time.After(time.Minute):
+		case <-time.After(soakPatience):
 			require.FailNow(m, "a Worker does not end")
 		}
 	}
