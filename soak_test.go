@@ -218,8 +218,12 @@ func (h *house) plausible(t testing.TB) {
 			require.Zero(t, c.Drops[reason], "dropped: %s", reason)
 		}
 	}
+	require.Positive(t, h.packets.Load())
+	if *soakTime == 0 {
+		return // few guests need not do all there is to do
+	}
 	for what, n := range map[string]int64{
-		"packets": h.packets.Load(), "messages": h.messages.Load(), "sent again": h.again.Load(), "repaired": h.repaired.Load(),
+		"messages": h.messages.Load(), "sent again": h.again.Load(), "repaired": h.repaired.Load(),
 		"layer switches": h.switches.Load(), "volumes": h.volumes.Load(), "speakers": h.speakers.Load(),
 	} {
 		require.Positive(t, n, what)

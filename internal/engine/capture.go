@@ -53,7 +53,8 @@ func (t *transport) leaveCaptureSource(s *captureSource) {
 // tells Consumers of it. As in mediasoup these see the clock as it was before.
 func (s *producerStream) senderReport(sr rtcp.SenderReport) {
 	source := s.p.clock
-	learnt := s.reference.Report(&source.Source, sr.NTP, sr.RTPTimestamp)
+	known := s.captureKnown() // not so before the first report, or long after the last
+	learnt := s.reference.Report(&source.Source, sr.NTP, sr.RTPTimestamp) || !known && s.captureKnown()
 	for _, c := range s.p.consumers {
 		if c.layers != nil {
 			c.layers.reported(learnt)

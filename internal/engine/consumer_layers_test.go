@@ -293,6 +293,31 @@ func TestSimulcastDeath(t *testing.T) {
 
 // TestSimulcastPause: a Consumer that resumes waits for a key frame and goes on
 // where it was.
+// TestSimulcastReturns: a stream that comes back after its last report has become
+// too old to tell the time is found when the next one comes.
+func TestSimulcastReturns(t *testing.T) {
+	w := simulcastWorld(t, ConsumeOptions{})
+	all, two := []uint32{11, 12, 13}, []uint32{11, 12}
+	for range 3 {
+		w.frames(true, 0, all...)
+		w.report(all...)
+	}
+	require.Equal(t, layersOf(2, 2), w.layersDump().Target)
+	for range 15 * 30 {
+		w.frames(true, 0, two...)
+		w.report(two...)
+	}
+	require.Equal(t, layersOf(1, 2), w.layersDump().Target)
+	w.take()
+	w.frames(true, 0, all...)
+	require.Equal(t, layersOf(1, 2), w.layersDump().Target, "nobody knows how its timestamps go on")
+	w.report(all...)
+	require.Equal(t, layersOf(2, 2), w.layersDump().Target)
+	w.frames(true, 0, all...)
+	requireContinuous(t, w.take())
+	require.Equal(t, layersOf(2, 0), w.layersDump().Current)
+}
+
 func TestSimulcastPause(t *testing.T) {
 	w := simulcastWorld(t, ConsumeOptions{})
 	w.frames(true, 0, 11)

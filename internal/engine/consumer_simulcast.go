@@ -52,14 +52,14 @@ func (l *layered) targetSimulcast(target Layers) {
 	}
 }
 
-// reported is called for a sender report about a stream, with first when it was
-// the first one that told the time.
-func (l *layered) reported(first bool) {
+// reported is called for a sender report about a stream, with learnt when it was
+// the first one that told the time, or the first one since long.
+func (l *layered) reported(learnt bool) {
 	if l.c.typ != SimulcastType {
 		return
 	}
 	known := l.reference != layers.None && l.streamOf(l.reference).captureKnown()
-	if (first || known && !l.mapped) && l.c.active {
+	if (learnt || known && !l.mapped) && l.c.active {
 		l.reconsider(false)
 	}
 	l.mapped = known
