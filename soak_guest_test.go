@@ -46,6 +46,7 @@ type guest struct {
 	sinks     map[uint32]*sink     // by SSRC; guarded by mu
 	dataSinks map[uint16]*dataSink // by stream; guarded by mu
 	arrivals  *twcc.Recorder       // guarded by mu
+	wide      uint8                // the header extension that numbers packets, 0: none yet; guarded by mu
 	began     time.Time
 }
 
@@ -322,11 +323,8 @@ func (g *guest) takeRTP(b []byte) {
 	}
 	g.mu.Lock()
 	k := g.sinks[p.SSRC]
-	for _, any := range g.sinks { // all have the same number of the extension
-		if v := p.GetExtension(any.wide); any.wide != 0 && len(v) == 2 {
-			g.arrivals.Received(time.Since(g.began), binary.BigEndian.Uint16(v), p.SSRC)
-		}
-		break
+	if v := p.GetExtension(g.wide); g.wide != 0 && len(v) == 2 {
+		g.arrivals.Received(time.Since(g.began), binary.BigEndian.Uint16(v), p.SSRC)
 	}
 	g.mu.Unlock()
 	if k != nil {
@@ -397,6 +395,7 @@ func (g *guest) feedData(s *dataSource, on bool) {
 func (g *guest) expect(k *sink, on bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.wide = max(g.wide, k.wide) // all have the same
 	for _, ssrc := range []uint32{k.ssrc, k.rtx} {
 		if ssrc == 0 {
 			continue
