@@ -159,6 +159,8 @@ func (c *comparison) compare(place string, want, got any) {
 			case k == "message" && isError(a):
 				// The text of an error is everybody's own; class and name are not.
 			case timed.MatchString(k) && positive(x) && positive(y):
+			case k == "events":
+				c.compare(place+"."+k, byObject(x), byObject(y))
 			default:
 				c.compare(place+"."+k, x, y)
 			}
@@ -208,15 +210,34 @@ func (c *comparison) compareList(place string, a, b []any) {
 	}
 }
 
-// isEntries says whether a list is one of calls or of events.
+// isEntries says whether a list is a log, or one of events.
 func isEntries(list []any) bool {
-	for _, v := range list {
+	return slices.ContainsFunc(list, func(v any) bool {
 		m, _ := v.(map[string]any)
-		if m["call"] == nil && m["event"] == nil {
-			return false
-		}
+		return m["call"] != nil || m["event"] != nil
+	})
+}
+
+// byObject sorts events by the kind of their object, but those that a call emitted
+// before it returned: between objects the order of the others is not recorded.
+func byObject(v any) any {
+	list, _ := v.([]any)
+	list = slices.Clone(list)
+	field := func(v any, k string) any {
+		m, _ := v.(map[string]any)
+		return m[k]
 	}
-	return true
+	for from := 0; from < len(list); {
+		to := from
+		for to < len(list) && field(list[to], "sync") == nil {
+			to++
+		}
+		slices.SortStableFunc(list[from:to], func(a, b any) int {
+			return strings.Compare(labels.ReplaceAllString(fmt.Sprint(field(a, "on")), "$1$2"), labels.ReplaceAllString(fmt.Sprint(field(b, "on")), "$1$2"))
+		})
+		from = to + 1
+	}
+	return list
 }
 
 func entries(list []any) []string {

@@ -22,7 +22,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -144,24 +143,19 @@ const (
 	tardy = 15
 	// repeats is how often a scenario is recorded again that was held up.
 	repeats = 6
+	// patience is for how many ms events of a call are waited for at last.
+	patience = 200
 )
 
-// results records one kind into out and compares it with what was recorded. Media
-// that is not as recorded, and was held up, is recorded again.
+// results records one kind into out, a new folder, and compares it with what was
+// recorded. Media that is not as recorded, and was held up, is recorded again.
 func (r *recorder) results(kind, out string, known []*knownDifference) ([]result, error) {
 	want := filepath.Join(r.shared, kind, "recorded")
 	if err := os.Mkdir(out, 0o755); err != nil {
 		return nil, err
 	}
 	if kind == "control" {
-		args := []string{filepath.Join(r.shared, kind, "record.mjs"), out}
-		if r.match != "" {
-			args = append(args, r.match)
-		}
-		if err := r.node(args...); err != nil {
-			return nil, err
-		}
-		return compareAll(want, out, r.scenarios, compareControl)
+		return r.control(want, out, known)
 	}
 	compare := func(scenario, want, got string) (result, error) {
 		return compareMedia(scenario, want, got, float64(r.slack))
@@ -172,7 +166,7 @@ func (r *recorder) results(kind, out string, known []*knownDifference) ([]result
 	}
 	jobs := r.jobs
 	for again := 0; ; again++ {
-		if err := r.node(filepath.Join(r.shared, kind, "record.mjs"), "--out", out, "--runs", "1",
+		if err := r.node("", filepath.Join(r.shared, kind, "record.mjs"), "--out", out, "--runs", "1",
 			"--jobs", strconv.Itoa(jobs), "--only", strings.Join(names, ",")); err != nil {
 			return nil, err
 		}
@@ -189,22 +183,51 @@ func (r *recorder) results(kind, out string, known []*knownDifference) ([]result
 	}
 }
 
+// control records what the control-plane recorder does, and again what is not as
+// recorded, waiting longer for the events that a call causes.
+func (r *recorder) control(want, out string, known []*knownDifference) ([]result, error) {
+	pattern := r.match
+	for settle := 8; ; settle *= 5 { // ms
+		args := []string{filepath.Join(r.shared, "control", "record.mjs"), out}
+		if pattern != "" {
+			args = append(args, pattern)
+		}
+		if err := r.node(fmt.Sprintf("SETTLE=%d", settle), args...); err != nil {
+			return nil, err
+		}
+		results, err := compareAll(want, out, r.scenarios, compareControl)
+		if err != nil {
+			return nil, err
+		}
+		var names []string
+		for _, x := range results {
+			if x.unknown("control", known) {
+				names = append(names, x.scenario)
+			}
+		}
+		if len(names) == 0 || settle == patience {
+			return results, nil
+		}
+		fmt.Fprintf(r.w, "control: recorded again, with more patience: %s\n", strings.Join(names, " "))
+		pattern = "^(" + strings.Join(names, "|") + ")$"
+	}
+}
+
 // heldUp returns the scenarios of media that are to be recorded again.
 func heldUp(results []result, known []*knownDifference) (list []string) {
 	for _, x := range results {
-		unknown := func(d difference) bool { return d.find("media", known) == nil }
-		if x.late > tardy && slices.ContainsFunc(x.found, unknown) {
+		if x.late > tardy && x.unknown("media", known) {
 			list = append(list, x.scenario)
 		}
 	}
 	return list
 }
 
-// node runs a script.
-func (r *recorder) node(args ...string) error {
+// node runs a script with a variable of its environment.
+func (r *recorder) node(variable string, args ...string) error {
 	cmd := exec.CommandContext(r.ctx, npm.Node(r.dir), args...)
 	cmd.Dir = r.dir
-	cmd.Env = append(os.Environ(), "MEDIASOUP_WORKER_BIN="+r.worker, "MEDIASOUP_NODE_DIR="+r.dir, "MEDIASOUP_FROM="+r.dir)
+	cmd.Env = append(os.Environ(), "MEDIASOUP_WORKER_BIN="+r.worker, "MEDIASOUP_NODE_DIR="+r.dir, "MEDIASOUP_FROM="+r.dir, variable)
 	cmd.WaitDelay = 5 * time.Second
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w\n%s", filepath.Base(args[0]), errors.Join(err, r.ctx.Err()), out)

@@ -129,6 +129,32 @@ func TestCompareMedia(t *testing.T) {
 	}
 }
 
+// In a pipe it is chance how far a score falls by a little.
+func TestPipeScores(t *testing.T) {
+	scores := func(list ...int) mediaList {
+		var l mediaList
+		for i, s := range list {
+			l.Items = append(l.Items, mediaItem{float64(100 * i), map[string]any{"score": float64(s), "list": []any{float64(s)}}})
+		}
+		return l
+	}
+	for _, tt := range []struct {
+		scenario  string
+		want, got mediaList
+		same      bool
+	}{
+		{"12-pipe-a", scores(10, 9, 10), scores(10), true},
+		{"12-pipe-a", scores(10), scores(10, 9), true},
+		{"12-pipe-a", scores(10, 8), scores(10), false},
+		{"12-pipe-a", scores(10, 9), scores(10, 7), false},
+		{"09-a", scores(10, 9, 10), scores(10), false},
+	} {
+		c := mediaComparison{scenario: tt.scenario, slack: 150, end: 10_000}
+		c.compareLists("events C1.score", tt.want, tt.got)
+		assert.Equal(t, tt.same, len(c.found) == 0, c.found)
+	}
+}
+
 // How late something came is by comparison with the slowest run.
 func TestLate(t *testing.T) {
 	late := func(want, got string) float64 {
