@@ -3,6 +3,7 @@ package channel
 import (
 	"math"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/mafalda-sfu/mafalda/internal/channel/fbs"
@@ -275,15 +276,12 @@ func traces[E ~uint8](names []string, list []E) []string {
 	return out
 }
 
-// traceTypes is the opposite of traces, in the order of the enum.
+// traceTypes is the opposite of traces.
 func traceTypes[E ~uint8](names []string, list []string) []E {
 	out := []E{}
-	for i, n := range names {
-		for _, x := range list {
-			if x == n {
-				out = append(out, E(i))
-				break
-			}
+	for _, x := range list {
+		if i := slices.Index(names, x); i >= 0 {
+			out = append(out, E(i))
 		}
 	}
 	return out

@@ -114,7 +114,7 @@ func testMediaDumps(t *testing.T, p *peer) {
 	want.HeaderExtensions[0].Parameters = []*fbs.ParameterT{}
 	assert.Equal(t, want, d.RtpParameters)
 	assert.Equal(t, []fbs.ProducerTraceEventType{
-		fbs.ProducerTraceEventTypeKEYFRAME, fbs.ProducerTraceEventTypePLI, fbs.ProducerTraceEventTypeRTP, fbs.ProducerTraceEventTypeSR,
+		fbs.ProducerTraceEventTypeRTP, fbs.ProducerTraceEventTypeKEYFRAME, fbs.ProducerTraceEventTypePLI, fbs.ProducerTraceEventTypeSR,
 	}, d.TraceEventTypes)
 	require.Len(t, d.RtpStreams, 1)
 	assert.Equal(t, uint32(1000), d.RtpStreams[0].Params.Ssrc)
