@@ -87,6 +87,7 @@ var layers = map[string]int{
 
 	"interop/mediasoup-suite": 9,
 	"interop/npm":             9,
+	"interop/seam":            9,
 	"interop/vectors":         9,
 
 	"internal/channel/verify/gen": 9,
@@ -100,6 +101,7 @@ var sameLayer = map[[2]string]bool{
 	{"acceptance", "internal/peer"}:                     true,
 	{"interop/mediasoup-suite", "interop/npm"}:          true,
 	{"interop/vectors", "interop/npm"}:                  true,
+	{"interop/seam", "interop/npm"}:                     true,
 	{"interop/relay", "interop/impair"}:                 true,
 	{"internal/stream", "internal/nack"}:                true,
 	{"internal/stream", "internal/score"}:               true,
