@@ -20,26 +20,45 @@ const (
 )
 
 // LogTag is a subject of a Worker's log. Debug messages and warnings with a
-// tag are logged only when the tag is enabled; errors always are. Packets are
-// not logged: what is dropped, and why, is counted ([CounterReporter]). Tags of
-// what is not there yet have nothing to say.
+// tag are logged only when the tag is enabled; errors always are. No message is
+// about one packet that was forwarded; what a peer can cause as often as it likes
+// is logged 20 times a second at most, with attribute «skipped» for how many like
+// it were not. What is dropped, and why, is counted as well ([CounterReporter]).
 type LogTag string
 
-// The log tags.
+// The log tags. D marks debug messages, W warnings.
 const (
-	LogTagInfo      LogTag = "info"
-	LogTagICE       LogTag = "ice"
-	LogTagDTLS      LogTag = "dtls"
-	LogTagRTP       LogTag = "rtp"
-	LogTagSRTP      LogTag = "srtp"
-	LogTagRTCP      LogTag = "rtcp"
-	LogTagRTX       LogTag = "rtx"
-	LogTagBWE       LogTag = "bwe"
-	LogTagScore     LogTag = "score"
+	// D: Routers, Transports and WebRTCServers that come and go.
+	LogTagInfo LogTag = "info"
+	// D: states and paths of ICE. W: a peer that is gone; STUN that was refused;
+	// what comes to a WebRTCServer and belongs to no Transport.
+	LogTagICE LogTag = "ice"
+	// D: states of DTLS. W: handshakes that failed, and why; DTLS at the wrong
+	// time or from the wrong address.
+	LogTagDTLS LogTag = "dtls"
+	// D: new streams. W: packets that belong to no Producer, can't be read or come
+	// from another address than the peer's; streams that number packets anew.
+	LogTagRTP LogTag = "rtp"
+	// D: the SRTP suite. W: packets that can't be decrypted, or come before they
+	// could be.
+	LogTagSRTP LogTag = "srtp"
+	// D: loss that peers report. W: RTCP that can't be read.
+	LogTagRTCP LogTag = "rtcp"
+	// D: NACK, PLI and FIR in both directions; streams of retransmissions.
+	LogTagRTX LogTag = "rtx"
+	// D: the bandwidth that is estimated, and REMB.
+	LogTagBWE LogTag = "bwe"
+	// D: scores that change.
+	LogTagScore LogTag = "score"
+	// D: layers of simulcast that are chosen and sent.
 	LogTagSimulcast LogTag = "simulcast"
-	LogTagSVC       LogTag = "svc"
-	LogTagSCTP      LogTag = "sctp"
-	LogTagMessage   LogTag = "message"
+	// D: the same of SVC.
+	LogTagSVC LogTag = "svc"
+	// D: states of SCTP; streams that the peer resets. W: associations that
+	// failed, and why; packets that can't be used.
+	LogTagSCTP LogTag = "sctp"
+	// W: data messages that are dropped, and why.
+	LogTagMessage LogTag = "message"
 )
 
 // logTags has all tags; the index of one is its bit in logFilter.tags.

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"log/slog"
 	"time"
 
 	"github.com/mafalda-sfu/mafalda/internal/sctp"
@@ -86,6 +87,9 @@ func isSCTP(b []byte) bool { return len(b) >= 12 && len(b)%4 == 0 }
 func (t *transport) receiveSCTP(b []byte) {
 	if t.sctp == nil || !t.sctp.sctp.Receive(b) {
 		t.m.count.DropSCTP++
+		if n, ok := t.m.may(t.m.logs.sctp, slog.LevelWarn, causeSCTP); ok {
+			t.m.logs.sctp.Warn("SCTP dropped", "transport", t.id, "enabled", t.sctp != nil, "skipped", n)
+		}
 	}
 }
 
@@ -97,9 +101,9 @@ func (a *association) handle(e sctp.Event) {
 			panic(&PanicError{Value: p.Value, Stack: p.Stack})
 		}
 		if e.State == sctp.Failed {
-			m.sctpLog.Warn("SCTP failed", "transport", t.id, "error", e.Err)
+			m.logs.sctp.Warn("SCTP failed", "transport", t.id, "error", e.Err)
 		} else {
-			m.sctpLog.Debug("SCTP state", "transport", t.id, "state", e.State.String())
+			m.logs.sctp.Debug("SCTP state", "transport", t.id, "state", e.State.String())
 		}
 		m.notify(t.id, SCTPStateChange{State: e.State.String()})
 	case sctp.Negotiated:
@@ -111,6 +115,9 @@ func (a *association) handle(e sctp.Event) {
 		// The end of a data channel (RFC 8831 §6.7). Unlike mediasoup, which
 		// deletes the DataConsumer without a word, we let it live, mute.
 		if c := t.outStreams[e.Stream]; c != nil {
+			if n, ok := m.may(m.logs.sctp, slog.LevelDebug, causeReset); ok {
+				m.logs.sctp.Debug("SCTP stream reset by the peer", "dataConsumer", c.id, "stream", e.Stream, "skipped", n)
+			}
 			c.reset = true
 			a.sctp.CloseOutbound(e.Stream)
 		}
@@ -127,14 +134,14 @@ func (a *association) receive(stream uint16, ppid uint32, data []byte) {
 	t, m := a.t, a.t.m
 	p := t.inStreams[stream]
 	if p == nil {
-		m.count.DropData++
+		m.droppedMessage("no DataProducer has the stream", "transport", t.id, len(data))
 		return
 	}
 	msg := DataMessage{PPID: ppid, Data: data}
 	if t.piped {
 		var l subchannel.Labels
 		if l, msg.Data = subchannel.Parse(data); len(msg.Data) == 0 {
-			m.count.DropData++
+			m.droppedMessage("nothing but subchannels", "transport", t.id, len(data))
 			return
 		}
 		msg.Subchannels, msg.Required, msg.Ignored = l.Subchannels, l.Required, l.Ignored

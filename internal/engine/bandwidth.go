@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"log/slog"
 	"math"
 	"time"
 
@@ -79,6 +80,9 @@ func (t *transport) manageBandwidth(c *consumer) {
 	b.probation.init(m.random.Uint32(), m.random.Uint32())
 	b.timer.Init(func(time.Duration) { b.tick() })
 	t.bandwidth = b
+	if m.logs.bwe.on(slog.LevelDebug) {
+		m.logs.bwe.Debug("bandwidth is estimated", "transport", t.id, "remb", mode == feedbackREMB, "initial", initial)
+	}
 	b.limit()
 	b.setLimits()
 	if t.connected {
@@ -131,6 +135,12 @@ func (b *bandwidth) after() {
 	}
 	b.share()
 	b.desire(false)
+	m := b.t.m
+	if n, ok := m.may(m.logs.bwe, slog.LevelDebug, causeEstimate); ok {
+		c := b.client.Trace()
+		m.logs.bwe.Debug("available bandwidth", "transport", b.t.id, "available", c.Available, "desired", c.Desired,
+			"loss", b.estimator.PacketLoss(), "skipped", n)
+	}
 	if b.t.trace.bwe {
 		b.trace()
 	}
@@ -262,6 +272,9 @@ func (b *bandwidth) receiveFeedback(f rtcp.TransportCC) {
 // receiveREMB takes the bitrate that the peer asks for. Unlike mediasoup also
 // beside transport-wide feedback: it is how a limit of the peer is told.
 func (b *bandwidth) receiveREMB(bitrate uint64) {
+	if n, ok := b.t.m.may(b.t.m.logs.bwe, slog.LevelDebug, causeREMB); ok {
+		b.t.m.logs.bwe.Debug("REMB received", "transport", b.t.id, "bitrate", bitrate, "skipped", n)
+	}
 	b.estimator.REMB(b.t.m.now, bitrate)
 	b.after()
 	b.arm()

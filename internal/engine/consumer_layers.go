@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"log/slog"
 	"time"
 
 	"github.com/mafalda-sfu/mafalda/internal/codec"
@@ -103,6 +104,12 @@ func (l *layered) reconsider(forced bool) {
 func (l *layered) setTarget(target Layers) {
 	before := l.chooser.Target
 	l.chooser.Target = target
+	if target != before {
+		if n, ok := l.c.m.may(l.log(), slog.LevelDebug, causeTarget); ok {
+			l.log().Debug("layers to send", "consumer", l.c.id, "spatial", target.Spatial, "temporal", target.Temporal,
+				"before", before.Spatial, "skipped", n)
+		}
+	}
 	if target.Spatial != before.Spatial {
 		l.c.main.dropWaiting()
 	}
@@ -122,6 +129,10 @@ func (l *layered) setTarget(target Layers) {
 
 // notifyLayers tells which layers are sent.
 func (l *layered) notifyLayers() {
+	if n, ok := l.c.m.may(l.log(), slog.LevelDebug, causeLayers); ok {
+		now := l.chooser.Current
+		l.log().Debug("layers that are sent", "consumer", l.c.id, "spatial", now.Spatial, "temporal", now.Temporal, "skipped", n)
+	}
 	change := ConsumerLayersChange{}
 	if now := l.chooser.Current; now.Spatial >= 0 {
 		change.Layers = &now

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"encoding/binary"
+	"log/slog"
 	"slices"
 
 	"github.com/mafalda-sfu/mafalda/internal/codec"
@@ -309,6 +310,9 @@ func (o *outbound) receiveKeyFrameRequest(fir bool) {
 	if on {
 		c.m.trace(c.id, TraceEvent{Type: name, Direction: "in", SSRC: o.ssrc})
 	}
+	if n, ok := c.m.may(c.m.logs.rtx, slog.LevelDebug, causeKeyFrameIn); ok {
+		c.m.logs.rtx.Debug("key frame requested by the peer", "consumer", c.id, "ssrc", o.ssrc, "by", name, "skipped", n)
+	}
 	switch {
 	case !c.active:
 	case c.layers == nil:
@@ -324,6 +328,9 @@ func (o *outbound) receiveReport(b rtcp.ReportBlock, ntpNow uint32) {
 	sb := stream.ReportBlock(b)
 	o.send.ReceiverReport(o.c.m.now, ntpNow, &sb)
 	if o.send.ScoreChanged() {
+		if n, ok := o.c.m.may(o.c.m.logs.score, slog.LevelDebug, causeScoreOut); ok {
+			o.c.m.logs.score.Debug("score of a sent stream", "consumer", o.c.id, "ssrc", o.ssrc, "score", o.send.Score(), "skipped", n)
+		}
 		o.c.notifyScore()
 	}
 }

@@ -157,7 +157,7 @@ func (c *dataConsumer) forward(msg *DataMessage) {
 		data = labels.Append(nil, data)
 	}
 	if len(data) > int(c.t.maxSend) {
-		c.m.count.DropData++
+		c.m.droppedMessage("larger than the transport sends", "dataConsumer", c.id, len(data))
 		return
 	}
 	if c.typ == DirectData {
@@ -184,7 +184,7 @@ func (c *dataConsumer) send(ppid uint32, data []byte) (buffered uint32, err erro
 	c.bytes += uint64(len(data))
 	buffered, err = c.t.sctp.sctp.Send(c.stream.StreamID, ppid, data)
 	if err != nil {
-		c.m.count.DropData++
+		c.m.droppedMessage(err, "dataConsumer", c.id, len(data))
 	}
 	switch {
 	case errors.Is(err, sctp.ErrSendBufferFull):

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"log/slog"
 	"slices"
 	"time"
 )
@@ -228,11 +229,20 @@ func (p *dataProducer) receive(msg *DataMessage) {
 	}
 }
 
+// droppedMessage counts and logs a message that could not be used; who and id
+// name the object that had to.
+func (m *Machine) droppedMessage(why any, who, id string, size int) {
+	m.count.DropData++
+	if n, ok := m.may(m.logs.message, slog.LevelWarn, causeMessage); ok {
+		m.logs.message.Warn("message dropped", who, id, "bytes", size, "why", why, "skipped", n)
+	}
+}
+
 // dataProducerSend is one message of the application.
 func (m *Machine) dataProducerSend(id string, msg *DataMessage) {
 	p := m.dataProducers[id]
 	if p == nil || len(msg.Data) == 0 || len(msg.Data) > int(p.t.maxReceive) {
-		m.count.DropData++
+		m.droppedMessage("its DataProducer is closed, or it is empty or larger than the transport receives", "dataProducer", id, len(msg.Data))
 		return
 	}
 	p.t.received(len(msg.Data))

@@ -195,6 +195,7 @@ func (l *lane) take(h *handover) {
 		t.receiveRTP(ref, pkt)
 	} else {
 		m.count.DropMalformed++
+		t.droppedRTP("malformed", h.data)
 	}
 	m.pool.Release(ref)
 }

@@ -26,16 +26,16 @@ const (
 // calls it does so through [Do], or turns it by hand in a test.
 type Machine struct {
 	// Constant after newMachine.
-	cfg Config
-	drv driver.Driver
-	log *slog.Logger
-	// Loggers of subjects; see LogTag in the root package.
-	iceLog, dtlsLog, sctpLog *slog.Logger
-	post                     func(func(*Machine)) bool
-	backlog                  *backlog // of data messages; shared with the Worker
+	cfg     Config
+	drv     driver.Driver
+	log     *slog.Logger
+	post    func(func(*Machine)) bool
+	backlog *backlog // of data messages; shared with the Worker
 	// ntpOffset plus now is the time since the Unix epoch. The wall clock is
 	// read once, so that no report ever steps (media-plane §1.1).
 	ntpOffset time.Duration
+
+	logs logs // of the tags
 
 	// Owned by the loop.
 	random  *rand.Rand // a test may replace it
@@ -115,9 +115,7 @@ func newMachine(cfg Config, post func(func(*Machine)) bool) *Machine {
 		cfg:        cfg,
 		drv:        cfg.Driver,
 		log:        cfg.Logger,
-		iceLog:     cfg.Logger.With("tag", "ice"),
-		dtlsLog:    cfg.Logger.With("tag", "dtls"),
-		sctpLog:    cfg.Logger.With("tag", "sctp"),
+		logs:       newLogs(cfg.Logger),
 		wheel:      timer.NewWheel(timerTick),
 		pool:       packetbuf.NewPool(slotSize, chunkSlots, maxSlots),
 		ports:      port.NewManager(),

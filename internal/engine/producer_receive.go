@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"log/slog"
 	"slices"
 	"time"
 
@@ -172,6 +173,9 @@ func (s *producerStream) keep(pk *packet, a added) {
 // back too, so that packets are taken for old ones and, worse, two different
 // packets have one SRTP index (RFC 7714 §8.1).
 func (s *producerStream) wentBack() {
+	if n, ok := s.p.m.may(s.p.m.logs.rtp, slog.LevelWarn, causeRestart); ok {
+		s.p.m.logs.rtp.Warn("stream numbers its packets anew", "producer", s.p.id, "ssrc", s.ssrc, "skipped", n)
+	}
 	s.p.m.fanOut() // what came before
 	if s.store != nil {
 		s.store.Clear()
@@ -215,6 +219,9 @@ func (p *producer) streamOf(pkt rtp.Packet) (s *producerStream, created bool) {
 	case isRTX && at >= 0 && p.streams[at].rtx == 0:
 		s := p.streams[at]
 		s.rtx, s.rtxPT = ssrc, pkt.PayloadType()
+		if n, ok := p.m.may(p.m.logs.rtx, slog.LevelDebug, causeNewStream); ok {
+			p.m.logs.rtx.Debug("stream of retransmissions", "producer", p.id, "ssrc", ssrc, "of", s.ssrc, "skipped", n)
+		}
 		s.recv.SetRTX(ssrc, s.rtxPT)
 		return s, false
 	case !isRTX && at < 0:
@@ -287,6 +294,11 @@ func (p *producer) newStream(index int, ssrc uint32) *producerStream {
 
 // appeared tells of a new stream, and asks it for a key frame.
 func (p *producer) appeared(s *producerStream, key bool) {
+	if n, ok := p.m.may(p.m.logs.rtp, slog.LevelDebug, causeNewStream); ok {
+		p.m.logs.rtp.Debug("new stream", "producer", p.id, "ssrc", s.ssrc, "rid", p.params.Encodings[s.index].RID,
+			"payloadType", s.pt, "skipped", n)
+	}
+	s.logScore()
 	if p.kind == Video && !p.paused && !key {
 		p.forceKeyFrame(s.ssrc)
 	}
@@ -305,6 +317,9 @@ func (s *producerStream) after() {
 	if missing := s.recv.PendingNACK(); len(missing) > 0 {
 		b := rtcp.AppendNACK(m.compound[:0], 0, s.ssrc, missing)
 		p.t.sendRTCP(b)
+		if n, ok := m.may(m.logs.rtx, slog.LevelDebug, causeNACKOut); ok {
+			m.logs.rtx.Debug("NACK sent", "producer", p.id, "ssrc", s.ssrc, "packets", len(missing), "skipped", n)
+		}
 		if p.trace.nack {
 			m.trace(p.id, TraceEvent{Type: "nack", Direction: "out"})
 		}
@@ -318,6 +333,7 @@ func (s *producerStream) after() {
 	if s.recv.ScoreChanged() {
 		score, before := s.recv.Score(), s.prior
 		s.prior = score
+		s.logScore()
 		p.notifyScore()
 		for _, c := range p.consumers {
 			c.notifyScore()
@@ -364,6 +380,9 @@ func (p *producer) sendKeyFrameRequest(ssrc uint32) {
 		return
 	}
 	m, s := p.m, p.streams[i]
+	if n, ok := m.may(m.logs.rtx, slog.LevelDebug, causeKeyFrameOut); ok {
+		m.logs.rtx.Debug("key frame requested", "producer", p.id, "ssrc", ssrc, "skipped", n)
+	}
 	switch params := s.recv.Params(); {
 	case params.UsePLI:
 		s.recv.CountPLI()
@@ -378,6 +397,12 @@ func (p *producer) sendKeyFrameRequest(ssrc uint32) {
 		if p.trace.fir {
 			m.trace(p.id, TraceEvent{Type: "fir", Direction: "out", SSRC: ssrc})
 		}
+	}
+}
+
+func (s *producerStream) logScore() {
+	if n, ok := s.p.m.may(s.p.m.logs.score, slog.LevelDebug, causeScoreIn); ok {
+		s.p.m.logs.score.Debug("score of a received stream", "producer", s.p.id, "ssrc", s.ssrc, "score", s.recv.Score(), "skipped", n)
 	}
 }
 

@@ -18,6 +18,7 @@ func (m *Machine) CreateRouter(id string) error {
 	r := &router{m: m, id: id}
 	m.routers[id] = r
 	m.routerList = append(m.routerList, r)
+	m.logs.info.Debug("router created", "router", id)
 	return nil
 }
 
@@ -47,6 +48,7 @@ func (r *router) close() {
 	for len(r.transports) > 0 {
 		r.transports[0].close()
 	}
+	r.m.logs.info.Debug("router closed", "router", r.id)
 	delete(r.m.routers, r.id)
 	r.m.routerList = slices.DeleteFunc(r.m.routerList, func(x *router) bool { return x == r })
 }

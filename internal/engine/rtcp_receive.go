@@ -2,6 +2,7 @@ package engine
 
 import (
 	"encoding/binary"
+	"log/slog"
 
 	"github.com/mafalda-sfu/mafalda/internal/codec"
 	"github.com/mafalda-sfu/mafalda/internal/rtcp"
@@ -23,6 +24,9 @@ func (t *transport) receiveRTCP(b []byte) {
 	}
 	if !read {
 		t.m.count.DropMalformed++
+		if n, ok := t.m.may(t.m.logs.rtcp, slog.LevelWarn, causeMalformedRTCP); ok {
+			t.m.logs.rtcp.Warn("RTCP dropped", "transport", t.id, "bytes", len(b), "why", "malformed", "skipped", n)
+		}
 	}
 }
 
@@ -51,6 +55,9 @@ func (t *transport) receiveReport(p rtcp.Packet) {
 			t.m.trace(o.c.id, TraceEvent{Type: "nack", Direction: "in"})
 		}
 		nacks := p.NACKs()
+		if n, ok := t.m.may(t.m.logs.rtx, slog.LevelDebug, causeNACKIn); ok {
+			t.m.logs.rtx.Debug("NACK received", "consumer", o.c.id, "ssrc", o.ssrc, "items", nacks.Len(), "skipped", n)
+		}
 		for i := range nacks.Len() {
 			o.receiveNACK(nacks.At(i))
 		}
@@ -86,6 +93,12 @@ func (t *transport) receiveBlocks(blocks rtcp.ReportBlocks) {
 	for i := range blocks.Len() {
 		b := blocks.At(i)
 		if o := t.bySSRC[b.SSRC]; o != nil {
+			if b.FractionLost > 0 {
+				if n, ok := t.m.may(t.m.logs.rtcp, slog.LevelDebug, causeLoss); ok {
+					t.m.logs.rtcp.Debug("the peer reports loss", "consumer", o.c.id, "ssrc", b.SSRC, "of256", b.FractionLost,
+						"ever", b.CumulativeLost, "skipped", n)
+				}
+			}
 			o.receiveReport(b, now)
 			if t.bandwidth != nil {
 				t.bandwidth.receiveReport(o, b)

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"log/slog"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -92,6 +94,7 @@ func newTransport(m *Machine, r *router, id string, part transportPart) *transpo
 	t.reports.Init(t.sendReports)
 	t.feedback.init(t)
 	m.transports[id] = t
+	m.logs.info.Debug("transport created", "transport", id, "router", r.id)
 	r.transports = append(r.transports, t)
 	return t
 }
@@ -132,6 +135,7 @@ func (t *transport) close() {
 	t.m.drv.Flush() // what was queued, before the sockets go
 	t.part.close()
 	delete(t.m.transports, t.id)
+	t.m.logs.info.Debug("transport closed", "transport", t.id)
 	t.r.transports = slices.DeleteFunc(t.r.transports, func(x *transport) bool { return x == t })
 }
 
@@ -179,6 +183,7 @@ func (t *transport) readRTP(data []byte) (packetbuf.Ref, rtp.Packet) {
 	m := t.m
 	if len(data) > slotSize-slotSlack {
 		m.count.DropTooLarge++
+		t.droppedRTP("too large", data)
 		return 0, nil
 	}
 	ref := m.pool.Get()
@@ -192,6 +197,7 @@ func (t *transport) readRTP(data []byte) (packetbuf.Ref, rtp.Packet) {
 		var err error
 		if plain, err = t.rx.UnprotectRTP(slot[:0], data); err != nil {
 			m.count.DropSRTP++
+			t.droppedSRTP(err)
 			m.pool.Release(ref)
 			return 0, nil
 		}
@@ -201,10 +207,49 @@ func (t *transport) readRTP(data []byte) (packetbuf.Ref, rtp.Packet) {
 	pkt, ok := rtp.Parse(plain)
 	if !ok {
 		m.count.DropMalformed++
+		t.droppedRTP("malformed", data)
 		m.pool.Release(ref)
 		return 0, nil
 	}
 	return ref, pkt
+}
+
+// droppedRTP logs a packet that is none.
+func (t *transport) droppedRTP(why string, data []byte) {
+	if n, ok := t.m.may(t.m.logs.rtp, slog.LevelWarn, causeMalformedRTP); ok {
+		t.m.logs.rtp.Warn("RTP dropped", "transport", t.id, "bytes", len(data), "why", why, "skipped", n)
+	}
+}
+
+// stranger counts and logs a datagram of an address that is not the peer's.
+func (t *transport) stranger(from netip.AddrPort) {
+	t.m.count.DropUnknownTuple++
+	if n, ok := t.m.may(t.m.logs.rtp, slog.LevelWarn, causeStranger); ok {
+		t.m.logs.rtp.Warn("datagram of another address", "transport", t.id, "from", from, "skipped", n)
+	}
+}
+
+// unknownRTP logs a packet that nobody takes.
+func (t *transport) unknownRTP(why string, pkt rtp.Packet) {
+	if n, ok := t.m.may(t.m.logs.rtp, slog.LevelWarn, causeUnknownRTP); ok {
+		t.m.logs.rtp.Warn("unknown RTP", "transport", t.id, "ssrc", pkt.SSRC(), "payloadType", pkt.PayloadType(),
+			"why", why, "skipped", n)
+	}
+}
+
+// droppedSRTP logs media that was not decrypted, or not encrypted.
+func (t *transport) droppedSRTP(why any) {
+	if n, ok := t.m.may(t.m.logs.srtp, slog.LevelWarn, causeSRTP); ok {
+		t.m.logs.srtp.Warn("SRTP dropped", "transport", t.id, "why", why, "skipped", n)
+	}
+}
+
+// droppedSRTCP counts and logs the same of RTCP.
+func (t *transport) droppedSRTCP(err error) {
+	t.m.count.DropSRTP++
+	if n, ok := t.m.may(t.m.logs.srtp, slog.LevelWarn, causeSRTCP); ok {
+		t.m.logs.srtp.Warn("SRTCP dropped", "transport", t.id, "why", err, "skipped", n)
+	}
 }
 
 // slotSlack is room in a slot for what a packet grows by in place.
@@ -228,6 +273,7 @@ func (t *transport) receiveRTP(ref packetbuf.Ref, pkt rtp.Packet) {
 	if p == nil {
 		t.feedback.received(pkt)
 		t.m.count.DropUnknownStream++
+		t.unknownRTP("no Producer has its SSRC, MID or RID", pkt)
 		if t.rx != nil {
 			t.rx.Forget(pkt.SSRC())
 		}
@@ -249,8 +295,10 @@ func (t *transport) enter(p *producer, ref packetbuf.Ref, pkt rtp.Packet) {
 		// Unlike mediasoup, which forgets the rollover counter here and then can
 		// not decrypt what follows in the same stream.
 		t.m.count.DropUnknownStream++
+		t.unknownRTP("its Producer has no such payload type", pkt)
 	case packetDiscarded:
 		t.m.count.DropUnknownStream++
+		t.unknownRTP("its Producer has no encoding for it", pkt)
 		if t.rx != nil {
 			t.rx.Forget(pkt.SSRC())
 		}
@@ -282,6 +330,7 @@ func (t *transport) commitRTP(b []byte, n int) {
 		sealed, err := t.tx.ProtectRTP(b[:0], b[:n])
 		if err != nil {
 			t.m.count.DropSRTP++
+			t.droppedSRTP(err)
 			return
 		}
 		n = len(sealed)
@@ -327,7 +376,7 @@ func (t *transport) sendRTCP(plain []byte) {
 	if t.tx != nil {
 		sealed, err := t.tx.ProtectRTCP(b[:0], plain)
 		if err != nil {
-			t.m.count.DropSRTP++
+			t.droppedSRTCP(err)
 			return
 		}
 		n = len(sealed)

@@ -143,7 +143,7 @@ func (p *pipeTransport) receiveUDP(_ driver.UDPSocket, from netip.AddrPort, data
 	case !p.connected:
 		m.count.DropNotConnected++
 	case from != p.remote:
-		m.count.DropUnknownTuple++
+		t.stranger(from)
 	case !rtp.Is(data) && !rtcp.Is(data):
 		t.receiveSCTP(data)
 	case !rtcp.Is(data):
@@ -152,7 +152,7 @@ func (p *pipeTransport) receiveUDP(_ driver.UDPSocket, from netip.AddrPort, data
 		if t.rx != nil {
 			var err error
 			if data, err = t.rx.UnprotectRTCP(m.plain[:0], data); err != nil {
-				m.count.DropSRTP++
+				t.droppedSRTCP(err)
 				return
 			}
 		}

@@ -174,7 +174,7 @@ func (p *plainTransport) receiveUDP(s driver.UDPSocket, from netip.AddrPort, dat
 	if t.rx != nil {
 		var err error
 		if plain, err = t.rx.UnprotectRTCP(m.plain[:0], data); err != nil {
-			m.count.DropSRTP++
+			t.droppedSRTCP(err)
 			return
 		}
 	}
@@ -190,7 +190,7 @@ func (p *plainTransport) receiveUDP(s driver.UDPSocket, from netip.AddrPort, dat
 
 func (p *plainTransport) receiveRTP(from netip.AddrPort, data []byte) {
 	if p.remote.IsValid() && p.remote != from {
-		p.m.count.DropUnknownTuple++
+		p.t.stranger(from)
 		return
 	}
 	ref, pkt := p.t.readRTP(data)
@@ -210,7 +210,7 @@ func (p *plainTransport) from(a netip.AddrPort) bool {
 		return true
 	}
 	if p.remote.IsValid() || !p.comedia {
-		p.m.count.DropUnknownTuple++
+		p.t.stranger(a)
 		return false
 	}
 	p.setRemote(a)
@@ -224,7 +224,7 @@ func (p *plainTransport) fromRTCP(a netip.AddrPort) bool {
 		return true
 	}
 	if p.remoteRTCP.IsValid() || !p.comedia {
-		p.m.count.DropUnknownTuple++
+		p.t.stranger(a)
 		return false
 	}
 	p.setRemoteRTCP(a)

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"log/slog"
 	"net/netip"
 	"slices"
 	"strings"
@@ -226,7 +227,9 @@ func (w *webRTCTransport) receive(tuple ice.Tuple, s driver.UDPSocket, c driver.
 	t.received(len(data))
 	switch {
 	case ice.IsSTUN(data):
+		before := w.ice.Counters()
 		reply, ok := w.ice.Handle(m.now, tuple, data)
+		w.logRefused(before, tuple)
 		if ok {
 			w.reply(tuple, s, c, reply)
 		}
@@ -237,7 +240,7 @@ func (w *webRTCTransport) receive(tuple ice.Tuple, s driver.UDPSocket, c driver.
 		}
 		plain, err := t.rx.UnprotectRTCP(m.plain[:0], data)
 		if err != nil {
-			m.count.DropSRTP++
+			t.droppedSRTCP(err)
 			return
 		}
 		t.receiveRTCP(plain)
@@ -248,14 +251,42 @@ func (w *webRTCTransport) receive(tuple ice.Tuple, s driver.UDPSocket, c driver.
 	case isDTLS(data):
 		if !w.ice.IsValid(tuple) {
 			m.count.DropUnknownTuple++
+			w.droppedDTLS("from an address that ICE does not know", tuple)
 			return
 		}
 		w.force(tuple)
 		if w.dtls == nil || w.dtlsState != "connecting" && w.dtlsState != "connected" || !w.dtls.Feed(data) {
 			m.count.DropDTLS++
+			w.droppedDTLS("not now, or too many", tuple)
 		}
 	default:
 		m.count.DropUnknownKind++
+	}
+}
+
+// logRefused tells of a STUN message that ICE has just refused.
+func (w *webRTCTransport) logRefused(before ice.Counters, tuple ice.Tuple) {
+	now, why := w.ice.Counters(), ""
+	switch {
+	case now.Malformed != before.Malformed:
+		why = "malformed"
+	case now.BadRequests != before.BadRequests:
+		why = "400: bad request"
+	case now.Unauthorized != before.Unauthorized:
+		why = "401: wrong user or password"
+	case now.RoleConflicts != before.RoleConflicts:
+		why = "487: role conflict"
+	default:
+		return
+	}
+	if n, ok := w.m.may(w.m.logs.ice, slog.LevelWarn, causeSTUN); ok {
+		w.m.logs.ice.Warn("STUN refused", "transport", w.t.id, "from", tuple.Remote, "why", why, "skipped", n)
+	}
+}
+
+func (w *webRTCTransport) droppedDTLS(why string, tuple ice.Tuple) {
+	if n, ok := w.m.may(w.m.logs.dtls, slog.LevelWarn, causeDTLS); ok {
+		w.m.logs.dtls.Warn("DTLS dropped", "transport", w.t.id, "from", tuple.Remote, "why", why, "skipped", n)
 	}
 }
 
@@ -265,10 +296,12 @@ func isDTLS(b []byte) bool { return len(b) >= 13 && b[0] > 19 && b[0] < 64 }
 func (w *webRTCTransport) mayReceive(tuple ice.Tuple) bool {
 	if w.t.rx == nil || w.dtlsState != "connected" {
 		w.m.count.DropNotConnected++
+		w.t.droppedSRTP("before DTLS is connected")
 		return false
 	}
 	if !w.ice.IsValid(tuple) {
 		w.m.count.DropUnknownTuple++
+		w.t.droppedSRTP("from an address that ICE does not know")
 		return false
 	}
 	return true
@@ -320,6 +353,10 @@ func (w *webRTCTransport) afterICE(s driver.UDPSocket, c driver.TCPConn) {
 			t.out = w.paths[i].path
 			sel := w.describe(w.paths[i])
 			w.selected = &sel
+			if n, ok := m.may(m.logs.ice, slog.LevelDebug, causeTuple); ok {
+				m.logs.ice.Debug("ICE path", "transport", t.id, "local", sel.LocalAddress, "localPort", sel.LocalPort,
+					"remote", sel.RemoteIP, "remotePort", sel.RemotePort, "protocol", sel.Protocol, "skipped", n)
+			}
 			m.notify(t.id, ICESelectedTupleChange{sel})
 		case ice.StateChanged:
 			w.iceState(e.State)
@@ -382,7 +419,11 @@ func (w *webRTCTransport) describe(p tuplePath) Tuple {
 }
 
 func (w *webRTCTransport) iceState(s ice.State) {
-	w.m.iceLog.Debug("ICE state", "transport", w.t.id, "state", s.String())
+	if s == ice.Disconnected {
+		w.m.logs.ice.Warn("ICE state", "transport", w.t.id, "state", s.String())
+	} else {
+		w.m.logs.ice.Debug("ICE state", "transport", w.t.id, "state", s.String())
+	}
 	w.m.notify(w.t.id, ICEStateChange{s.String()})
 	switch s {
 	case ice.Connected, ice.Completed:
@@ -439,7 +480,7 @@ func (w *webRTCTransport) runDTLS() {
 
 func (w *webRTCTransport) setDTLS(state, cert string) {
 	w.dtlsState = state
-	w.m.dtlsLog.Debug("DTLS state", "transport", w.t.id, "state", state)
+	w.m.logs.dtls.Debug("DTLS state", "transport", w.t.id, "state", state)
 	w.m.notify(w.t.id, DTLSStateChange{State: state, RemoteCertificate: cert})
 }
 
@@ -469,7 +510,7 @@ func (w *webRTCTransport) onDTLS(e dtls.Event) {
 		}
 		w.dtlsConnected(e)
 	case dtls.Failed:
-		w.m.dtlsLog.Warn("DTLS failed", "transport", w.t.id, "error", e.Err)
+		w.m.logs.dtls.Warn("DTLS failed", "transport", w.t.id, "error", e.Err)
 		w.endDTLS("failed")
 	case dtls.Closed:
 		w.endDTLS("closed")
@@ -478,17 +519,20 @@ func (w *webRTCTransport) onDTLS(e dtls.Event) {
 
 func (w *webRTCTransport) dtlsConnected(e dtls.Event) {
 	if !dtls.Match(*w.remote, e.RemoteCertificate) {
-		w.m.dtlsLog.Warn("DTLS certificate does not match the fingerprint", "transport", w.t.id)
+		w.m.logs.dtls.Warn("DTLS certificate does not match the fingerprint", "transport", w.t.id)
 		w.endDTLS("failed")
 		return
 	}
+	w.m.logs.srtp.Debug("SRTP keys", "transport", w.t.id, "suite", e.Keys.Suite)
 	tx, err := srtp.NewSender(srtp.Suite(e.Keys.Suite), e.Keys.LocalMaster)
 	if err != nil {
+		w.m.logs.dtls.Warn("keys of DTLS", "transport", w.t.id, "error", err)
 		w.endDTLS("failed")
 		return
 	}
 	rx, err := srtp.NewReceiver(srtp.Suite(e.Keys.Suite), e.Keys.RemoteMaster)
 	if err != nil {
+		w.m.logs.dtls.Warn("keys of DTLS", "transport", w.t.id, "error", err)
 		w.endDTLS("failed")
 		return
 	}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"log/slog"
 	"net/netip"
 	"slices"
 
@@ -44,6 +45,7 @@ func (m *Machine) CreateWebRTCServer(id string, infos []ListenInfo) error {
 	s.listeners = l
 	m.servers[id] = s
 	m.serverList = append(m.serverList, s)
+	m.logs.info.Debug("WebRTC server created", "server", id, "listeners", len(l))
 	return nil
 }
 
@@ -145,7 +147,15 @@ func (s *webRTCServer) receiveUDP(sock driver.UDPSocket, from netip.AddrPort, da
 		t.receive(tuple, sock, nil, data)
 		return
 	}
+	s.stranger(from)
+}
+
+// stranger counts and logs what belongs to no transport.
+func (s *webRTCServer) stranger(from netip.AddrPort) {
 	s.m.count.DropUnknownTuple++
+	if n, ok := s.m.may(s.m.logs.ice, slog.LevelWarn, causeStranger); ok {
+		s.m.logs.ice.Warn("datagram for no transport", "server", s.id, "from", from, "skipped", n)
+	}
 }
 
 func (s *webRTCServer) openTCP(c driver.TCPConn) { s.conns.add(c) }
@@ -156,7 +166,7 @@ func (s *webRTCServer) receiveTCP(c driver.TCPConn, frame []byte) {
 		t.receive(tuple, nil, c, frame)
 		return
 	}
-	s.m.count.DropUnknownTuple++
+	s.stranger(tuple.Remote)
 }
 
 func (s *webRTCServer) closeTCP(c driver.TCPConn) {
