@@ -123,9 +123,9 @@ func (c *consumer) setPaused(ctx context.Context, op string, paused bool, f func
 	c.w.mu.Unlock()
 	switch {
 	case flips && paused:
-		c.observer.Pause.emitUnless(&c.closed, struct{}{})
+		c.observer.Pause.EmitUnlessClosed(c, struct{}{})
 	case flips:
-		c.observer.Resume.emitUnless(&c.closed, struct{}{})
+		c.observer.Resume.EmitUnlessClosed(c, struct{}{})
 	}
 	c.w.deliver(notes)
 	return nil
@@ -227,7 +227,7 @@ func (c *consumer) Dump(ctx context.Context) (ConsumerDump, error) {
 func (c *consumer) notify(n engine.Notification) {
 	switch b := n.Body.(type) {
 	case engine.ConsumerRTP:
-		c.events.RTP.emitUnless(&c.closed, b.Packet)
+		c.events.RTP.EmitUnlessClosed(c, b.Packet)
 	case engine.ConsumerProducerPause:
 		c.producerPause(n.Seq, true, &c.events.ProducerPause, &c.observer.Pause)
 	case engine.ConsumerProducerResume:
@@ -235,19 +235,19 @@ func (c *consumer) notify(n engine.Notification) {
 	case engine.ConsumerScoreChange:
 		score := consumerScore(b.Score)
 		if c.apply(noteScore, n.Seq, func() { c.score = score }) {
-			c.events.Score.emitUnless(&c.closed, score.clone())
-			c.observer.Score.emitUnless(&c.closed, score.clone())
+			c.events.Score.EmitUnlessClosed(c, score.clone())
+			c.observer.Score.EmitUnlessClosed(c, score.clone())
 		}
 	case engine.ConsumerLayersChange:
 		layers := consumerLayers(b.Layers)
 		if c.apply(noteLayers, n.Seq, func() { c.current = layers }) {
-			c.events.LayersChange.emitUnless(&c.closed, layers.clone())
-			c.observer.LayersChange.emitUnless(&c.closed, layers.clone())
+			c.events.LayersChange.EmitUnlessClosed(c, layers.clone())
+			c.observer.LayersChange.EmitUnlessClosed(c, layers.clone())
 		}
 	case engine.Trace:
 		e := traceEvent(&b.Event)
-		c.events.Trace.emitUnless(&c.closed, e)
-		c.observer.Trace.emitUnless(&c.closed, e)
+		c.events.Trace.EmitUnlessClosed(c, e)
+		c.observer.Trace.EmitUnlessClosed(c, e)
 	}
 	// engine.ConsumerProducerClose is nothing new: whoever closed the Producer
 	// closed its Consumers here, before the engine did.
@@ -262,9 +262,9 @@ func (c *consumer) producerPause(seq uint64, paused bool, event, effect *Event[s
 	}) || !flips {
 		return
 	}
-	event.emitUnless(&c.closed, struct{}{})
+	event.EmitUnlessClosed(c, struct{}{})
 	if effective {
-		effect.emitUnless(&c.closed, struct{}{})
+		effect.EmitUnlessClosed(c, struct{}{})
 	}
 }
 

@@ -91,9 +91,9 @@ func (c *dataConsumer) setPaused(ctx context.Context, op string, paused bool, f 
 	c.w.mu.Unlock()
 	switch {
 	case flips && paused:
-		c.observer.Pause.emitUnless(&c.closed, struct{}{})
+		c.observer.Pause.EmitUnlessClosed(c, struct{}{})
 	case flips:
-		c.observer.Resume.emitUnless(&c.closed, struct{}{})
+		c.observer.Resume.EmitUnlessClosed(c, struct{}{})
 	}
 	c.w.deliver(notes)
 	return nil
@@ -208,11 +208,11 @@ func (c *dataConsumer) Dump(ctx context.Context) (DataConsumerDump, error) {
 func (c *dataConsumer) notify(n engine.Notification) {
 	switch b := n.Body.(type) {
 	case engine.DataConsumerMessage:
-		c.events.Message.emitUnless(&c.closed, DataMessage{PPID: PPID(b.PPID), Data: b.Data})
+		c.events.Message.EmitUnlessClosed(c, DataMessage{PPID: PPID(b.PPID), Data: b.Data})
 	case engine.DataConsumerSendBufferFull:
-		c.events.SCTPSendBufferFull.emitUnless(&c.closed, struct{}{})
+		c.events.SCTPSendBufferFull.EmitUnlessClosed(c, struct{}{})
 	case engine.DataConsumerBufferedAmountLow:
-		c.events.BufferedAmountLow.emitUnless(&c.closed, int(b.Amount))
+		c.events.BufferedAmountLow.EmitUnlessClosed(c, int(b.Amount))
 	case engine.DataConsumerProducerPause:
 		c.dataProducerPause(n.Seq, true, &c.events.DataProducerPause, &c.observer.Pause)
 	case engine.DataConsumerProducerResume:
@@ -234,9 +234,9 @@ func (c *dataConsumer) dataProducerPause(seq uint64, paused bool, event, effect 
 	if !news {
 		return
 	}
-	event.emitUnless(&c.closed, struct{}{})
+	event.EmitUnlessClosed(c, struct{}{})
 	if effective {
-		effect.emitUnless(&c.closed, struct{}{})
+		effect.EmitUnlessClosed(c, struct{}{})
 	}
 }
 

@@ -68,9 +68,9 @@ func (p *dataProducer) setPaused(ctx context.Context, op string, paused bool, f 
 	p.w.mu.Unlock()
 	switch {
 	case flips && paused:
-		p.observer.Pause.emitUnless(&p.closed, struct{}{})
+		p.observer.Pause.EmitUnlessClosed(p, struct{}{})
 	case flips:
-		p.observer.Resume.emitUnless(&p.closed, struct{}{})
+		p.observer.Resume.EmitUnlessClosed(p, struct{}{})
 	}
 	p.w.deliver(notes)
 	return nil

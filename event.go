@@ -55,15 +55,15 @@ func (e *Event[T]) Emit(v T) {
 	}
 }
 
-// emitUnless is Emit until closed is set: a listener may close the object, and
-// then the remaining ones are not called.
-func (e *Event[T]) emitUnless(closed *atomic.Bool, v T) {
+// EmitUnlessClosed is [Event.Emit] for an event of o that must not come after
+// its end: a listener may close o, and then the remaining ones are not called.
+func (e *Event[T]) EmitUnlessClosed(o interface{ Closed() bool }, v T) {
 	p := e.listeners.Load()
 	if p == nil {
 		return
 	}
 	for _, l := range *p {
-		if closed.Load() {
+		if o.Closed() {
 			return
 		}
 		if !l.stopped.Load() {

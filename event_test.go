@@ -53,12 +53,30 @@ func TestEventConcurrent(t *testing.T) {
 	assert.False(t, e.Heard(), "a listener is left")
 }
 
+func TestEmitUnlessClosed(t *testing.T) {
+	var l life
+	l.init()
+	var e Event[int]
+	e.EmitUnlessClosed(&l, 0) // nobody listens
+	var got []string
+	stop := e.On(func(int) { got = append(got, "stopped") })
+	e.On(func(int) { got = append(got, "a") })
+	e.On(func(int) { l.closed.Store(true) })
+	e.On(func(int) { got = append(got, "b") })
+	stop()
+	e.EmitUnlessClosed(&l, 1)
+	e.EmitUnlessClosed(&l, 2)
+	assert.Equal(t, []string{"a"}, got, "the second listener closed it")
+}
+
 func TestEmitAllocatesNothing(t *testing.T) {
+	var l life
 	var e Event[[]byte]
 	n := 0
 	e.On(func(p []byte) { n += len(p) })
 	p := make([]byte, 1)
 	assert.Zero(t, testing.AllocsPerRun(100, func() { e.Emit(p) }))
+	assert.Zero(t, testing.AllocsPerRun(100, func() { e.EmitUnlessClosed(&l, p) }))
 }
 
 func BenchmarkEmit(b *testing.B) {

@@ -75,9 +75,9 @@ func (p *producer) setPaused(ctx context.Context, op string, paused bool, f func
 	p.w.mu.Unlock()
 	switch {
 	case flips && paused:
-		p.observer.Pause.emitUnless(&p.closed, struct{}{})
+		p.observer.Pause.EmitUnlessClosed(p, struct{}{})
 	case flips:
-		p.observer.Resume.emitUnless(&p.closed, struct{}{})
+		p.observer.Resume.EmitUnlessClosed(p, struct{}{})
 	}
 	p.w.deliver(notes)
 	return nil
@@ -134,19 +134,19 @@ func (p *producer) notify(n engine.Notification) {
 	case engine.ProducerScoreChange:
 		score := producerScores(b.Scores)
 		if p.apply(noteScore, n.Seq, func() { p.score = score }) {
-			p.events.Score.emitUnless(&p.closed, slices.Clone(score))
-			p.observer.Score.emitUnless(&p.closed, slices.Clone(score))
+			p.events.Score.EmitUnlessClosed(p, slices.Clone(score))
+			p.observer.Score.EmitUnlessClosed(p, slices.Clone(score))
 		}
 	case engine.VideoOrientationChange:
 		o := ProducerVideoOrientation(b)
 		if p.apply(noteOrientation, n.Seq, func() {}) {
-			p.events.VideoOrientationChange.emitUnless(&p.closed, o)
-			p.observer.VideoOrientationChange.emitUnless(&p.closed, o)
+			p.events.VideoOrientationChange.EmitUnlessClosed(p, o)
+			p.observer.VideoOrientationChange.EmitUnlessClosed(p, o)
 		}
 	case engine.Trace:
 		e := traceEvent(&b.Event)
-		p.events.Trace.emitUnless(&p.closed, e)
-		p.observer.Trace.emitUnless(&p.closed, e)
+		p.events.Trace.EmitUnlessClosed(p, e)
+		p.observer.Trace.EmitUnlessClosed(p, e)
 	}
 }
 

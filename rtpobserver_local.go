@@ -135,9 +135,9 @@ func (o *rtpObserver) setPaused(ctx context.Context, op string, paused bool, f f
 	o.w.mu.Unlock()
 	switch {
 	case flips && paused:
-		o.observer.Pause.emitUnless(&o.closed, struct{}{})
+		o.observer.Pause.EmitUnlessClosed(o, struct{}{})
 	case flips:
-		o.observer.Resume.emitUnless(&o.closed, struct{}{})
+		o.observer.Resume.EmitUnlessClosed(o, struct{}{})
 	}
 	o.w.deliver(notes)
 	return nil
@@ -168,7 +168,7 @@ func (o *rtpObserver) change(
 	if err != nil {
 		return o.failArgument(op, err)
 	}
-	done.emitUnless(&o.closed, p)
+	done.EmitUnlessClosed(o, p)
 	o.w.deliver(notes)
 	return nil
 }
@@ -183,19 +183,19 @@ func (o *rtpObserver) notify(n engine.Notification) {
 			}
 		}
 		if o.fresh(noteLevels, n.Seq) && len(volumes) > 0 {
-			o.events.Volumes.emitUnless(&o.closed, slices.Clone(volumes))
-			o.observer.Volumes.emitUnless(&o.closed, volumes)
+			o.events.Volumes.EmitUnlessClosed(o, slices.Clone(volumes))
+			o.observer.Volumes.EmitUnlessClosed(o, volumes)
 		}
 	case engine.AudioSilence:
 		if o.fresh(noteLevels, n.Seq) {
-			o.events.Silence.emitUnless(&o.closed, struct{}{})
-			o.observer.Silence.emitUnless(&o.closed, struct{}{})
+			o.events.Silence.EmitUnlessClosed(o, struct{}{})
+			o.observer.Silence.EmitUnlessClosed(o, struct{}{})
 		}
 	case engine.DominantSpeaker:
 		p := o.r.producer(b.ProducerID)
 		if o.fresh(noteSpeaker, n.Seq) && p != nil {
-			o.events.DominantSpeaker.emitUnless(&o.closed, DominantSpeaker{p})
-			o.observer.DominantSpeaker.emitUnless(&o.closed, DominantSpeaker{p})
+			o.events.DominantSpeaker.EmitUnlessClosed(o, DominantSpeaker{p})
+			o.observer.DominantSpeaker.EmitUnlessClosed(o, DominantSpeaker{p})
 		}
 	}
 }

@@ -31,7 +31,7 @@ func (t *directTransport) SendRTCP(packet []byte) error {
 func (t *directTransport) notify(n engine.Notification) {
 	switch b := n.Body.(type) {
 	case engine.DirectRTCP:
-		t.events.RTCP.emitUnless(&t.closed, b.Packet)
+		t.events.RTCP.EmitUnlessClosed(t, b.Packet)
 	default:
 		t.notifyCommon(n)
 	}

@@ -330,8 +330,8 @@ func (t *transport) notifyCommon(n engine.Notification) {
 	case engine.SCTPStateChange:
 		state := SCTPState(b.State)
 		if t.apply(noteSCTP, n.Seq, func() { t.sctp.state = state }) {
-			t.events.SCTPStateChange.emitUnless(&t.closed, state)
-			t.observer.SCTPStateChange.emitUnless(&t.closed, state)
+			t.events.SCTPStateChange.EmitUnlessClosed(t, state)
+			t.observer.SCTPStateChange.EmitUnlessClosed(t, state)
 		}
 	case engine.SCTPNegotiated:
 		t.apply(noteSCTPNegotiated, n.Seq, func() {
@@ -339,8 +339,8 @@ func (t *transport) notifyCommon(n engine.Notification) {
 		})
 	case engine.Trace:
 		e := traceEvent(&b.Event)
-		t.events.Trace.emitUnless(&t.closed, e)
-		t.observer.Trace.emitUnless(&t.closed, e)
+		t.events.Trace.EmitUnlessClosed(t, e)
+		t.observer.Trace.EmitUnlessClosed(t, e)
 	}
 }
 

@@ -89,14 +89,14 @@ func (t *plainTransport) notify(n engine.Notification) {
 	case engine.PlainTuple:
 		tuple := tupleOf(b.Tuple)
 		if t.apply(noteTuple, n.Seq, func() { t.tuple = tuple }) {
-			t.events.Tuple.emitUnless(&t.closed, tuple)
-			t.observer.Tuple.emitUnless(&t.closed, tuple)
+			t.events.Tuple.EmitUnlessClosed(t, tuple)
+			t.observer.Tuple.EmitUnlessClosed(t, tuple)
 		}
 	case engine.PlainRTCPTuple:
 		tuple := tupleOf(b.Tuple)
 		if t.apply(noteRTCPTuple, n.Seq, func() { t.rtcpTuple = new(tuple) }) {
-			t.events.RTCPTuple.emitUnless(&t.closed, tuple)
-			t.observer.RTCPTuple.emitUnless(&t.closed, tuple)
+			t.events.RTCPTuple.EmitUnlessClosed(t, tuple)
+			t.observer.RTCPTuple.EmitUnlessClosed(t, tuple)
 		}
 	default:
 		t.notifyCommon(n)

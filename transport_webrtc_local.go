@@ -147,14 +147,14 @@ func (t *webRTCTransport) notify(n engine.Notification) {
 				t.tuple = nil
 			}
 		}) {
-			t.events.ICEStateChange.emitUnless(&t.closed, state)
-			t.observer.ICEStateChange.emitUnless(&t.closed, state)
+			t.events.ICEStateChange.EmitUnlessClosed(t, state)
+			t.observer.ICEStateChange.EmitUnlessClosed(t, state)
 		}
 	case engine.ICESelectedTupleChange:
 		tuple := tupleOf(b.Tuple)
 		if t.apply(noteTuple, n.Seq, func() { t.tuple = new(tuple) }) {
-			t.events.ICESelectedTupleChange.emitUnless(&t.closed, tuple)
-			t.observer.ICESelectedTupleChange.emitUnless(&t.closed, tuple)
+			t.events.ICESelectedTupleChange.EmitUnlessClosed(t, tuple)
+			t.observer.ICESelectedTupleChange.EmitUnlessClosed(t, tuple)
 		}
 	case engine.DTLSStateChange:
 		state := DTLSState(b.State)
@@ -163,8 +163,8 @@ func (t *webRTCTransport) notify(n engine.Notification) {
 				t.remoteCert = b.RemoteCertificate
 			}
 		}) {
-			t.events.DTLSStateChange.emitUnless(&t.closed, state)
-			t.observer.DTLSStateChange.emitUnless(&t.closed, state)
+			t.events.DTLSStateChange.EmitUnlessClosed(t, state)
+			t.observer.DTLSStateChange.EmitUnlessClosed(t, state)
 		}
 	default:
 		t.notifyCommon(n)
