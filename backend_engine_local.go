@@ -80,4 +80,10 @@ func (b engineBackend) updateSettings(_ context.Context, s *WorkerUpdateableSett
 	return nil
 }
 
+func (b engineBackend) kill(reason error) {
+	go func() { // ends with the loop, which ends by this
+		_, _ = engine.Run(context.Background(), b.Worker, func(*engine.Machine) error { panic(reason) })
+	}()
+}
+
 func (b engineBackend) PID() int { return os.Getpid() }

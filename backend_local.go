@@ -106,6 +106,9 @@ type backend interface {
 	InjectRTCP(transportID string, packet []byte) error
 	InjectData(producerID string, m engine.DataMessage) error
 	PID() int
+	// kill lets the Worker die, for that reason if it can tell. It waits for
+	// nothing.
+	kill(reason error)
 	// Close ends the Worker and waits until its ports are free.
 	Close()
 }

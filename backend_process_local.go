@@ -57,6 +57,8 @@ func processArgs(s *WorkerSettings) []string {
 	return args
 }
 
+func (b processBackend) kill(error) { b.Process.Kill() }
+
 // logProcess logs a line of a worker's log, which it has filtered by its tags.
 func logProcess(logger *slog.Logger, line string) {
 	if line == "" {

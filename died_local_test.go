@@ -25,7 +25,7 @@ func TestDied(t *testing.T) {
 	assert.Equal(t, fields(inWorker, `worker!Died worker.o!Close`), x.take())
 	require.Error(t, why)
 	assert.Contains(t, why.Error(), "planted")
-	assert.Contains(t, why.Error(), "main_local_test.go", "the stack")
+	assert.Contains(t, why.Error(), "backend_engine_local.go", "the stack")
 
 	assert.True(t, x.worker.Died())
 	assert.Equal(t, []Worker{other}, x.sfu.Workers())

@@ -94,7 +94,8 @@
 // compiling. Package acceptance has the tests that every implementation passes.
 //
 // What only some implementations can do is an interface of its own, asked for
-// with a type assertion: [LoadReporter] and [CounterReporter] on a Worker.
+// with a type assertion: [LoadReporter], [CounterReporter] and [Killer] on a
+// Worker.
 //
 // # When nothing arrives
 //

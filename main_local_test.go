@@ -1,7 +1,6 @@
 package mafalda
 
 import (
-	"context"
 	"errors"
 	"os"
 	"reflect"
@@ -13,8 +12,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
-
-	"github.com/mafalda-sfu/mafalda/internal/engine"
 )
 
 func TestMain(m *testing.M) {
@@ -28,28 +25,14 @@ func TestMain(m *testing.M) {
 
 const patience = 10 * time.Second
 
-// inject makes a Worker die of a panic on its loop. It is what acceptance
-// tests of this implementation provoke deaths with.
+// inject makes a Worker die, as acceptance.Target.Inject.
 func inject(object, event any) error {
-	w, ok := object.(*worker)
+	k, ok := object.(Killer)
 	err, isErr := event.(error)
 	if !ok || !isErr {
 		return errors.ErrUnsupported
 	}
-	switch b := w.back.(type) {
-	case engineBackend:
-		go func() { // ends with the call, which the loop never answers otherwise
-			_, _ = engine.Run(context.Background(), b.Worker, func(*engine.Machine) error { panic(err) })
-		}()
-		return nil
-	case processBackend:
-		p, err := os.FindProcess(b.PID())
-		if err != nil {
-			return err
-		}
-		return p.Kill()
-	}
-	return errors.ErrUnsupported
+	return k.Kill(err)
 }
 
 func testCodecs() []RouterRTPCodecCapability {

@@ -87,7 +87,8 @@ func (s *WorkerUpdateableSettings) validate() error {
 }
 
 // A Worker owns Routers and WebRTCServers and the loop that moves their
-// packets, on one core. A Worker of this package implements [LoadReporter].
+// packets, on one core. A Worker of this package implements [LoadReporter],
+// [CounterReporter] and [Killer].
 type Worker interface {
 	Lifetime
 	AppDataHolder
@@ -189,6 +190,15 @@ type LoadReporter interface {
 	// Load returns the load since the previous call, or since the Worker began.
 	// Calls in quick succession may get the same answer.
 	Load(ctx context.Context) (Load, error)
+}
+
+// A Killer is a Worker that can be made to die, to see what an application does
+// then. Ask with a type assertion.
+type Killer interface {
+	// Kill lets the Worker die as if it had failed for that reason, which may be
+	// nil: at once, without a word to its peers. It does not wait for the end.
+	// Errors: [ErrWorkerClosed].
+	Kill(reason error) error
 }
 
 // Load is how busy a Worker is.

@@ -33,6 +33,7 @@ type worker struct {
 var (
 	_ Worker       = (*worker)(nil)
 	_ LoadReporter = (*worker)(nil)
+	_ Killer       = (*worker)(nil)
 )
 
 // startWorker starts a Worker on d, nil for the driver of the system, or in the
@@ -314,6 +315,20 @@ func (w *worker) Close() error {
 	play(c.steps)
 	return nil
 }
+
+// Kill implements [Killer]. A process is killed whatever the reason.
+func (w *worker) Kill(reason error) error {
+	if err := w.openError(); err != nil {
+		return w.fail("Kill", err)
+	}
+	if reason == nil {
+		reason = errKilled
+	}
+	w.back.kill(reason)
+	return nil
+}
+
+var errKilled = errors.New("killed")
 
 // die is told by the engine that the loop has ended by itself.
 func (w *worker) die(err error) {

@@ -100,7 +100,7 @@ func StartProcess(ctx context.Context, cfg ProcessConfig) (*Process, error) {
 	err = p.start(ctx)
 	if err != nil {
 		p.stop.Do(func() {})
-		p.kill()
+		p.Kill()
 	}
 	started <- err == nil
 	if err != nil {
@@ -160,12 +160,13 @@ func (p *Process) end() {
 	select {
 	case <-p.exited:
 	case <-late.C:
-		p.kill()
+		p.Kill()
 		<-p.exited
 	}
 }
 
-func (p *Process) kill() { _ = p.cmd.Process.Kill() } // or it has ended
+// Kill ends the process at once, if it has not ended.
+func (p *Process) Kill() { _ = p.cmd.Process.Kill() } // the error: it has
 
 // death says how the process ended, and why its channel did.
 func (p *Process) death(err error) error {
