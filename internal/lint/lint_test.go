@@ -73,6 +73,7 @@ var layers = map[string]int{
 
 	"sdpbridge":  6,
 	"acceptance": 6,
+	"wrap":       6,
 
 	"internal/peer": 6,
 

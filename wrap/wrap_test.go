@@ -1,0 +1,36 @@
+package wrap_test
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/mafalda-sfu/mafalda"
+	"github.com/mafalda-sfu/mafalda/acceptance"
+	"github.com/mafalda-sfu/mafalda/wrap"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// kill is acceptance.Target.Inject.
+func kill(object, event any) error {
+	k, ok := object.(mafalda.Killer)
+	err, isErr := event.(error)
+	if !ok || !isErr {
+		return errors.ErrUnsupported
+	}
+	return k.Kill(err)
+}
+
+func TestAcceptance(t *testing.T) {
+	acceptance.Run(t, acceptance.Target{
+		New: func(t testing.TB) mafalda.SFU {
+			sfu := wrap.New(mafalda.New())
+			t.Cleanup(func() { require.NoError(t, sfu.Close()) })
+			return sfu
+		},
+		Inject: kill,
+	})
+}
