@@ -14,7 +14,6 @@ func TestAcceptance(t *testing.T) {
 			t.Cleanup(func() { sfu.Close() })
 			return sfu
 		},
-		Inject: mafalda.Inject,
 	})
 }
 
@@ -26,7 +25,6 @@ func TestAcceptanceProcess(t *testing.T) {
 			t.Cleanup(func() { sfu.Close() })
 			return sfu
 		},
-		Inject:        mafalda.Inject,
 		KeepsMessages: true, // up to 64 MiB: responses come over the same connection
 	})
 }

@@ -20,7 +20,7 @@ func TestDied(t *testing.T) {
 		assert.True(t, x.worker.Died())
 		assert.True(t, x.router.Closed())
 	})
-	require.NoError(t, inject(x.worker, errors.New("planted")))
+	require.NoError(t, x.worker.(Killer).Kill(errors.New("planted")))
 	wait(t, x.worker.Done(), "Done")
 	assert.Equal(t, fields(inWorker, `worker!Died worker.o!Close`), x.take())
 	require.Error(t, why)
@@ -46,7 +46,7 @@ func TestDiedInACall(t *testing.T) {
 	w := testWorker(t)
 	r := testRouter(t, w)
 	var errs [8]chan error
-	require.NoError(t, inject(w, errors.New("planted")))
+	require.NoError(t, w.Kill(errors.New("planted")))
 	for i := range errs {
 		errs[i] = make(chan error, 1)
 		go func() { // ends with the call
@@ -71,7 +71,7 @@ func TestCloseOfADeadLoop(t *testing.T) {
 		w := testWorker(t)
 		r := testRouter(t, w)
 		d := testDirect(t, r)
-		require.NoError(t, inject(w, errors.New("planted")))
+		require.NoError(t, w.Kill(errors.New("planted")))
 		require.NoError(t, d.Close())
 		require.NoError(t, r.Close())
 		require.NoError(t, w.Close())

@@ -6,9 +6,6 @@ import (
 	"github.com/mafalda-sfu/mafalda/internal/engine"
 )
 
-// Inject makes a Worker die of the given error, as acceptance.Target.Inject.
-var Inject = inject
-
 // PacketsHeld returns how many packets a Worker of this process has in memory.
 func PacketsHeld(ctx context.Context, w Worker) (n int, err error) {
 	_, err = engine.Run(ctx, w.(*worker).back.(engineBackend).Worker, func(m *engine.Machine) error {

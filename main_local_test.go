@@ -1,7 +1,6 @@
 package mafalda
 
 import (
-	"errors"
 	"os"
 	"reflect"
 	"slices"
@@ -24,16 +23,6 @@ func TestMain(m *testing.M) {
 }
 
 const patience = 10 * time.Second
-
-// inject makes a Worker die, as acceptance.Target.Inject.
-func inject(object, event any) error {
-	k, ok := object.(Killer)
-	err, isErr := event.(error)
-	if !ok || !isErr {
-		return errors.ErrUnsupported
-	}
-	return k.Kill(err)
-}
 
 func testCodecs() []RouterRTPCodecCapability {
 	return []RouterRTPCodecCapability{

@@ -87,7 +87,7 @@ func TestWorkerProcessDies(t *testing.T) {
 	r := testRouter(t, w)
 	died := make(chan error, 1)
 	w.Events().Died.On(func(err error) { died <- err })
-	require.NoError(t, inject(w, errors.New("x")))
+	require.NoError(t, w.Kill(errors.New("x")))
 	require.ErrorContains(t, wait(t, died, "death"), "killed")
 	wait(t, w.Done(), "end")
 	assert.True(t, w.Died())

@@ -31,10 +31,10 @@ type Target struct {
 	// Skip maps the name of a case to the reason why this implementation can't
 	// pass it. A name that no case has fails the run, so a stale skip is seen.
 	Skip map[string]string
-	// Inject, if not nil, makes a live object emit an event that no packet can
-	// provoke: for a Worker and an error, the Worker dies of that error.
-	// Cases that need it are skipped, visibly, when it is nil.
-	Inject func(object, event any) error
+	// Kill lets a Worker die for that reason, which no packet can provoke. nil
+	// means the method of [mafalda.Killer]; where the Workers are none, what needs
+	// a death is skipped, visibly.
+	Kill func(w mafalda.Worker, reason error) error
 	// KeepsMessages says that data messages for a slow listener are kept, so
 	// that the endpoint which sends them does not have to wait. It is for an
 	// implementation that is told of messages over a connection which it can't
@@ -47,7 +47,6 @@ type testCase struct {
 	name        string
 	explanation string   // the rule that a failure violates
 	upstream    []string // lines of the checklist that it stands for
-	inject      bool     // it needs Target.Inject
 	run         func(t *testing.T, s *suite)
 }
 
@@ -55,6 +54,19 @@ type testCase struct {
 type suite struct {
 	Target
 	sfu mafalda.SFU
+}
+
+// killer returns what lets w die.
+func (s *suite) killer(t testing.TB, w mafalda.Worker) func(reason error) error {
+	t.Helper()
+	if s.Kill != nil {
+		return func(reason error) error { return s.Kill(w, reason) }
+	}
+	k, ok := w.(mafalda.Killer)
+	if !ok {
+		t.Skip("needs Target.Kill, or a Worker that is a Killer")
+	}
+	return k.Kill
 }
 
 // cases has all cases, by subject.
@@ -118,9 +130,6 @@ func Run(t *testing.T, target Target) {
 		t.Run(c.name, func(t *testing.T) {
 			if why, ok := target.Skip[c.name]; ok {
 				t.Skip(why)
-			}
-			if c.inject && target.Inject == nil {
-				t.Skip("needs Target.Inject")
 			}
 			t.Parallel()
 			t.Cleanup(func() {

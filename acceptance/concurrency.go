@@ -148,16 +148,15 @@ func testConcurrencyCreateAndClose(t *testing.T, s *suite) {
 
 func testConcurrencyCallsWhileClosing(t *testing.T, s *suite) {
 	for _, dies := range []bool{false, true} {
-		if dies && s.Inject == nil {
-			return
-		}
 		r := s.room(t)
 		x := newTree(t, r)
-		end := func() {
-			if !dies {
-				r.worker.Close()
-			} else if err := s.Inject(r.worker, errors.New("planted")); err != nil {
-				t.Error(err)
+		end := func() { r.worker.Close() }
+		if dies {
+			kill := s.killer(t, r.worker)
+			end = func() {
+				if err := kill(errors.New("planted")); err != nil {
+					t.Error(err)
+				}
 			}
 		}
 		calls := []func(){end}

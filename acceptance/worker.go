@@ -75,7 +75,6 @@ var workerCases = []testCase{
 		name:        "Worker/Died",
 		explanation: "the death of a Worker ends its Routers and servers, then is told by Died while Closed and Died are true already, then by the observer's Close; other Workers run on",
 		upstream:    []string{"Worker 11"},
-		inject:      true,
 		run:         testWorkerDied,
 	},
 	{
@@ -289,7 +288,7 @@ func testWorkerDied(t *testing.T, s *suite) {
 		}
 	})
 	reason := hear(t, &w.Events().Died)
-	require.NoError(t, s.Inject(w, errors.New("planted")))
+	require.NoError(t, s.killer(t, w)(errors.New("planted")))
 	done(t, w)
 	require.Equal(t, []string{
 		"p transportclose", "p close", "own transportclose", "own close",

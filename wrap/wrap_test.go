@@ -1,7 +1,6 @@
 package wrap_test
 
 import (
-	"errors"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -14,16 +13,6 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// kill is acceptance.Target.Inject.
-func kill(object, event any) error {
-	k, ok := object.(mafalda.Killer)
-	err, isErr := event.(error)
-	if !ok || !isErr {
-		return errors.ErrUnsupported
-	}
-	return k.Kill(err)
-}
-
 func TestAcceptance(t *testing.T) {
 	acceptance.Run(t, acceptance.Target{
 		New: func(t testing.TB) mafalda.SFU {
@@ -31,6 +20,5 @@ func TestAcceptance(t *testing.T) {
 			t.Cleanup(func() { require.NoError(t, sfu.Close()) })
 			return sfu
 		},
-		Inject: kill,
 	})
 }
