@@ -52,7 +52,7 @@ func withoutLibrary(t *testing.T, ctx context.Context, sender *client, p *page) 
 	took := time.Since(begin)
 	until(t, ctx, "the largest picture is decoded", func() (bool, error) {
 		var heights []int
-		err := p.do(ctx, "received", nil, &heights)
+		err := p.do(ctx, "heights", nil, &heights)
 		return slices.Contains(heights, 720), cmp.Or(err, fmt.Errorf("%v, layers %+v", heights, c.CurrentLayers()))
 	})
 	figures("without a library: %d kbit/s available after %d ms", available/1000, took.Milliseconds())

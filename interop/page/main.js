@@ -187,8 +187,8 @@ const commands = {
 		return { sdp: plain.localDescription.sdp };
 	},
 
-	// received returns how high the pictures are of what came by answer.
-	async received() {
+	// heights returns how high the pictures are of what came by answer.
+	async heights() {
 		const heights = [];
 		for (const s of (await plain.getStats()).values()) if (s.type === 'inbound-rtp') heights.push(s.frameHeight ?? 0);
 		return heights;
