@@ -260,6 +260,13 @@ func (m *Machine) HandleTCPClose(c driver.TCPConn) {
 	}
 }
 
+// beginOp has to precede an operation: what came before it is forwarded before
+// it, so that a key frame that waits is no answer to a request that comes after.
+func (m *Machine) beginOp() {
+	m.fanOut()
+	m.inOp = true
+}
+
 // EndOfBatch implements [driver.Handler]: what one batch brought leaves
 // together, so that the packets of a burst stay neighbours.
 func (m *Machine) EndOfBatch() { m.fanOut() }

@@ -22,8 +22,8 @@ func (w *Worker) Submit(tag any, op func(*Machine) (any, error)) bool {
 		if m == nil {
 			return
 		}
+		m.beginOp()
 		w.out.put(m.takeNotes())
-		m.inOp = true
 		result, err := op(m)
 		m.inOp = false
 		notes := m.opNotes

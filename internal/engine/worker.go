@@ -235,7 +235,7 @@ func Do[R any](ctx context.Context, w *Worker, op func(*Machine) (R, error)) (R,
 		if m == nil { // the loop has ended
 			return
 		}
-		m.inOp = true
+		m.beginOp()
 		r, e := op(m)
 		m.inOp = false
 		result, err = r, e
