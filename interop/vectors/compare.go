@@ -70,33 +70,52 @@ func compareControl(scenario, want, got string) (result, error) {
 		return result{}, err
 	}
 	c := comparison{scenario: scenario}
-	c.compare("", a, withoutTicks(b))
+	c.compareTicking(a, b)
 	return result{scenario: scenario, found: c.found}, nil
 }
 
-// withoutTicks leaves out who dominates, which a timer tells in the middle of
-// something else if that takes long. It was recorded nowhere.
-func withoutTicks(v any) any {
+func (c *comparison) compareTicking(a, b any) {
+	a, n := ticks(a)
+	b, m := ticks(b)
+	if (n == 0) != (m == 0) {
+		c.differ("traces of NACKs", n, m)
+	}
+	c.compare("", a, b)
+}
+
+// ticks takes out what a timer tells in the middle of something else if that takes
+// long: who dominates, which was recorded nowhere, and that NACKs are repeated. It
+// returns how many of the latter there are.
+func ticks(v any) (rest any, nacks int) {
 	switch v := v.(type) {
 	case map[string]any:
 		m := map[string]any{}
 		for k, x := range v {
-			m[k] = withoutTicks(x)
-			if list, ok := m[k].([]any); ok && k == "events" && len(list) == 0 {
-				delete(m, k)
+			y, n := ticks(x)
+			nacks += n
+			if list, ok := y.([]any); !ok || k != "events" || len(list) > 0 {
+				m[k] = y
 			}
 		}
-		return m
+		return m, nacks
 	case []any:
 		list := []any{}
 		for _, x := range v {
-			if m, ok := x.(map[string]any); !ok || m["event"] != "dominantspeaker" {
-				list = append(list, withoutTicks(x))
+			y, n := ticks(x)
+			nacks += n
+			m, _ := y.(map[string]any)
+			switch {
+			case m["event"] == "dominantspeaker":
+			case m["event"] == "trace" && strings.Contains(entry(m), `"nack"`):
+				nacks++
+			case m["later"] != nil && m["events"] == nil: // nothing else came
+			default:
+				list = append(list, y)
 			}
 		}
-		return list
+		return list, nacks
 	}
-	return v
+	return v, 0
 }
 
 func readJSON(file string, v any) error {
@@ -219,7 +238,8 @@ func isEntries(list []any) bool {
 }
 
 // byObject sorts events by the kind of their object, but those that a call emitted
-// before it returned: between objects the order of the others is not recorded.
+// before it returned: between objects the order of the others is not recorded. New
+// objects come first, since other events of the same parent come from the network.
 func byObject(v any) any {
 	list, _ := v.([]any)
 	list = slices.Clone(list)
@@ -227,14 +247,15 @@ func byObject(v any) any {
 		m, _ := v.(map[string]any)
 		return m[k]
 	}
+	key := func(v any) string {
+		return labels.ReplaceAllString(fmt.Sprint(field(v, "on"), field(v, "beforeResult") == nil), "$1$2")
+	}
 	for from := 0; from < len(list); {
 		to := from
 		for to < len(list) && field(list[to], "sync") == nil {
 			to++
 		}
-		slices.SortStableFunc(list[from:to], func(a, b any) int {
-			return strings.Compare(labels.ReplaceAllString(fmt.Sprint(field(a, "on")), "$1$2"), labels.ReplaceAllString(fmt.Sprint(field(b, "on")), "$1$2"))
-		})
+		slices.SortStableFunc(list[from:to], func(a, b any) int { return strings.Compare(key(a), key(b)) })
 		from = to + 1
 	}
 	return list

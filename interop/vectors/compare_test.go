@@ -42,12 +42,19 @@ func TestCompare(t *testing.T) {
 		"order of objects":   {`{"events":[{"event":"a","on":"x"},{"event":"a","on":"y"}]}`, `{"events":[{"event":"a","on":"y"},{"event":"a","on":"x"}]}`, nil},
 		"order of an object": {`{"events":[{"event":"a","on":"x"},{"event":"b","on":"x"}]}`, `{"events":[{"event":"b","on":"x"},{"event":"a","on":"x"}]}`, []string{".events[0] missing", ".events[2] extra"}},
 		"order in a call":    {`{"events":[{"event":"a","on":"x","sync":true},{"event":"a","on":"y","sync":true}]}`, `{"events":[{"event":"a","on":"y","sync":true},{"event":"a","on":"x","sync":true}]}`, []string{".events[0] missing", ".events[2] extra"}},
-		"later events":       {`{"log":[{"call":"a"},{"call":"b"}]}`, `{"log":[{"call":"a"},{"later":[{"event":"x"}]},{"call":"b"}]}`, []string{".log[1] extra"}},
-		"dominates":          {`{"events":[{"event":"a"}]}`, `{"events":[{"event":"a"},{"event":"dominantspeaker"}]}`, nil},
-		"only that":          {`{"call":"a"}`, `{"call":"a","events":[{"event":"dominantspeaker"}]}`, nil},
-		"grows":              {`{"nackCount":1}`, `{"nackCount":2}`, nil},
-		"does not grow":      {`{"nackCount":1}`, `{"nackCount":0}`, []string{".nackCount"}},
-		"another call":       {`{"log":[{"call":"a"}]}`, `{"log":[{"call":"b"}]}`, []string{".log[0].call"}},
+		"new ones":           {`{"events":[{"event":"a","on":"x"},{"event":"new","on":"x","beforeResult":true}]}`, `{"events":[{"event":"new","on":"x","beforeResult":true},{"event":"a","on":"x"}]}`, nil},
+		"nacks": {
+			`{"log":[{"call":"a","events":[{"event":"trace","payload":[{"type":"nack"}]}]}]}`,
+			`{"log":[{"call":"a"},{"later":true,"events":[{"event":"trace","payload":[{"type":"nack"}]},{"event":"trace","payload":[{"type":"nack"}]}]}]}`, nil,
+		},
+		"no nacks":      {`{"events":[{"event":"trace","payload":[{"type":"nack"}]}]}`, `{}`, []string{"traces of NACKs"}},
+		"other traces":  {`{"events":[{"event":"trace","payload":[{"type":"pli"}]}]}`, `{}`, []string{".events"}},
+		"later events":  {`{"log":[{"call":"a"},{"call":"b"}]}`, `{"log":[{"call":"a"},{"later":true,"events":[{"event":"x"}]},{"call":"b"}]}`, []string{".log[1] extra"}},
+		"dominates":     {`{"events":[{"event":"a"}]}`, `{"events":[{"event":"a"},{"event":"dominantspeaker"}]}`, nil},
+		"only that":     {`{"call":"a"}`, `{"call":"a","events":[{"event":"dominantspeaker"}]}`, nil},
+		"grows":         {`{"nackCount":1}`, `{"nackCount":2}`, nil},
+		"does not grow": {`{"nackCount":1}`, `{"nackCount":0}`, []string{".nackCount"}},
+		"another call":  {`{"log":[{"call":"a"}]}`, `{"log":[{"call":"b"}]}`, []string{".log[0].call"}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -55,7 +62,7 @@ func TestCompare(t *testing.T) {
 			require.NoError(t, json.Unmarshal([]byte(tt.want), &a))
 			require.NoError(t, json.Unmarshal([]byte(tt.got), &b))
 			var c comparison
-			c.compare("", a, withoutTicks(b))
+			c.compareTicking(a, b)
 			var places []string
 			for _, d := range c.found {
 				places = append(places, d.place)
