@@ -30,9 +30,9 @@
 // receivers send the same feedback to whoever's turn it is. The ratio is the
 // median of the pairs, so that a busy machine disturbs both sides.
 //
-// Both are charged with all that the process used meanwhile, what the Go runtime
-// does beside a loop included; only what the loop of the idle SFU takes for its
-// timers is not the reference's. The reference seals with the same code
+// The SFU is charged with all that the process used meanwhile, what the Go
+// runtime does beside its loop included; the reference with what its own thread
+// used, as a loop in C would be. The reference seals with the same code
 // (pion/srtp), in place and without copying the payload first, has the same
 // socket options, and reads its input with one call for each packet.
 package main

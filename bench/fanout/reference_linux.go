@@ -19,9 +19,10 @@ import (
 // sender and each receiver it seals a packet in place and sends it with one
 // call. It knows nothing of RTP but where the numbers are.
 type reference struct {
-	addr  netip.AddrPort
-	fd    int
-	epoll int
+	addr   netip.AddrPort
+	fd     int
+	epoll  int
+	thread int // of the loop
 
 	sent   atomic.Uint64 // packets, since it began
 	failed atomic.Uint64 // packets that the kernel refused
@@ -56,9 +57,14 @@ func startReference(o *options, server netip.Addr, network [4]byte, length int) 
 	if err := r.open(server); err != nil {
 		return nil, err
 	}
-	go r.run(receivers, o.Size+s.overhead, length)
+	started := make(chan int)
+	go r.run(receivers, o.Size+s.overhead, length, started)
+	r.thread = <-started
 	return r, nil
 }
+
+// cpu returns what the loop has used.
+func (r *reference) cpu() (time.Duration, error) { return clock(threadClock(r.thread)) }
 
 func (r *reference) open(server netip.Addr) error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
@@ -85,9 +91,11 @@ func (r *reference) open(server netip.Addr) error {
 }
 
 // run forwards packets of in bytes or more, as packets of the given length
-// before they are sealed, and drops what is shorter: feedback.
-func (r *reference) run(receivers []referenceReceiver, in, length int) {
+// before they are sealed, and drops what is shorter: feedback. It says first
+// which thread it runs on.
+func (r *reference) run(receivers []referenceReceiver, in, length int, started chan<- int) {
 	runtime.LockOSThread()
+	started <- unix.Gettid()
 	input := make([]byte, mtu)
 	packet := make([]byte, length, length+32)
 	packet[0], packet[1] = 0x80, 101
@@ -125,9 +133,18 @@ func (r *reference) run(receivers []referenceReceiver, in, length int) {
 }
 
 // processCPU returns what this process has used.
-func processCPU() (time.Duration, error) {
+func processCPU() (time.Duration, error) { return clock(unix.CLOCK_PROCESS_CPUTIME_ID) }
+
+// threadClock is the clock of what a thread of this process uses, as
+// pthread_getcpuclockid makes it.
+func threadClock(thread int) int32 {
+	const perThread, scheduled = 4, 2
+	return int32(^thread<<3 | perThread | scheduled)
+}
+
+func clock(id int32) (time.Duration, error) {
 	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_PROCESS_CPUTIME_ID, &ts); err != nil {
+	if err := unix.ClockGettime(id, &ts); err != nil {
 		return 0, os.NewSyscallError("clock_gettime", err)
 	}
 	return time.Duration(ts.Nano()), nil
