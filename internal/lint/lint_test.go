@@ -30,6 +30,7 @@ var layers = map[string]int{
 	"internal/packetbuf": 0,
 	"internal/timer":     0,
 
+	"internal/aesgcm":     1,
 	"internal/rtp":        1,
 	"internal/rtcp":       1,
 	"internal/codec":      1,
