@@ -72,7 +72,7 @@ func (r *Receiver) UnprotectRTP(dst, b []byte) ([]byte, error) {
 		return nil, ErrReplay
 	}
 	if st.generation != r.generation {
-		r.context.SetROC(ssrc, uint32(index>>16))
+		r.pion().SetROC(ssrc, uint32(index>>16))
 	}
 	out, err := r.decrypt(dst, b)
 	if err != nil {
@@ -107,7 +107,7 @@ func (r *Receiver) first(dst, b []byte, ssrc uint32) ([]byte, error) {
 }
 
 func (r *Receiver) decrypt(dst, b []byte) ([]byte, error) {
-	out, err := r.context.DecryptRTP(dst, b, &r.header)
+	out, err := r.pion().DecryptRTP(dst, b, &r.header)
 	r.trim()
 	if err != nil {
 		return nil, reason(err)
@@ -159,7 +159,7 @@ func (r *Receiver) decryptRTCP(dst, b []byte) ([]byte, error) {
 	if r.aead != nil {
 		return r.aead.open(dst, b)
 	}
-	out, err := r.context.DecryptRTCP(dst, b, &r.rtcpHeader)
+	out, err := r.pion().DecryptRTCP(dst, b, &r.rtcpHeader)
 	if err != nil {
 		return nil, reason(err)
 	}

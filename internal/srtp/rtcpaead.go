@@ -19,39 +19,30 @@ type rtcpAEAD struct {
 	aad   [rtcpHeaderLen + indexLen]byte
 }
 
-// Labels of the key derivation (RFC 3711 §4.3.2).
-const (
-	labelRTCPKey  = 3
-	labelRTCPSalt = 5
-)
-
 const encryptedFlag = 1 << 31
 
 // rtcpAEAD returns nil for the suites without AES-GCM.
 func (k *keys) rtcpAEAD() (*rtcpAEAD, error) {
-	if k.suite != AEADAES128GCM && k.suite != AEADAES256GCM {
+	if !k.isGCM() {
 		return nil, nil
 	}
-	prf, err := aes.NewCipher(k.master[:k.profile.key])
+	key, err := k.derive(labelRTCPKey, k.profile.key)
 	if err != nil {
 		return nil, err
 	}
-	derive := func(label byte, out []byte) {
-		var iv [aes.BlockSize]byte
-		copy(iv[:], k.master[k.profile.key:])
-		iv[7] ^= label
-		cipher.NewCTR(prf, iv[:]).XORKeyStream(out, out)
+	salt, err := k.derive(labelRTCPSalt, k.profile.salt)
+	if err != nil {
+		return nil, err
 	}
-	key := make([]byte, k.profile.key)
-	derive(labelRTCPKey, key)
 	block, err := aes.NewCipher(key)
 	if err != nil {
 		return nil, err
 	}
-	a := new(rtcpAEAD)
-	derive(labelRTCPSalt, a.salt[:])
-	a.gcm, err = cipher.NewGCM(block)
-	return a, err
+	gcm, err := cipher.NewGCM(block)
+	if err != nil {
+		return nil, err
+	}
+	return &rtcpAEAD{gcm: gcm, salt: [12]byte(salt)}, nil
 }
 
 // prepare fills nonce and additional data for the packet with that header.

@@ -10,6 +10,8 @@ package srtp
 type Sender struct {
 	session
 
+	rtp *rtpAEAD // nil where the context does it
+
 	rtcpHighest uint32 // greatest SRTCP index used so far, of any SSRC
 	rtcpFloor   uint32 // SSRCs new to the context begin after it
 }
@@ -21,31 +23,80 @@ func NewSender(s Suite, master []byte) (*Sender, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Sender{session: x}, nil
+	rtp, err := x.keys.rtpAEAD()
+	if err != nil {
+		return nil, err
+	}
+	return &Sender{session: x, rtp: rtp}, nil
 }
 
 // ProtectRTP encrypts and signs an RTP packet into dst, which needs up to
 // [MaxOverhead] more bytes. Errors: [ErrMalformed], [ErrExhausted].
 func (s *Sender) ProtectRTP(dst, plain []byte) ([]byte, error) {
+	if s.rtp == nil {
+		return s.protect(dst, plain)
+	}
+	n, ok := headerLen(plain)
+	if !ok {
+		return nil, ErrMalformed
+	}
+	total := len(plain) + s.keys.profile.rtpTag
+	if cap(dst) < total {
+		dst = make([]byte, total)
+	}
+	dst = dst[:total]
+	copy(dst, plain[:n])
+	return s.SealRTP(dst, n, plain[n:])
+}
+
+// SealRTP is ProtectRTP for a packet that is in two places: its header, with
+// CSRCs and extensions, is dst[:header], and payload goes behind it. dst is
+// long enough for the result, [MaxOverhead] included; payload may be that very
+// part of dst, or must not overlap it. Errors: [ErrMalformed], [ErrExhausted].
+func (s *Sender) SealRTP(dst []byte, header int, payload []byte) ([]byte, error) {
+	if s.rtp == nil {
+		copy(dst[header:], payload)
+		return s.protect(dst, dst[:header+len(payload)])
+	}
+	st := s.stream(rtpSSRC(dst))
+	index, newer := st.tracker.estimate(rtpSeq(dst))
+	if index>>48 != 0 {
+		return nil, ErrExhausted
+	}
+	if !st.tracker.started {
+		s.streams[st.ssrc] = st
+	}
+	st.tracker.accept(index, newer)
+	s.last = st
+	return s.rtp.seal(dst, header, payload, index), nil
+}
+
+// stream returns what is known of an SSRC; it is kept when a packet was sent.
+func (s *Sender) stream(ssrc uint32) *stream {
+	if st := s.last; st != nil && st.ssrc == ssrc {
+		return st
+	}
+	if st := s.streams[ssrc]; st != nil {
+		return st
+	}
+	return &stream{ssrc: ssrc, generation: s.generation}
+}
+
+// protect lets the context do it.
+func (s *Sender) protect(dst, plain []byte) ([]byte, error) {
 	if len(plain) < rtpHeaderLen {
 		return nil, ErrMalformed
 	}
 	ssrc := rtpSSRC(plain)
-	st := s.last
-	if st == nil || st.ssrc != ssrc {
-		st = s.streams[ssrc]
-		if st == nil {
-			st = &stream{ssrc: ssrc, generation: s.generation}
-		}
-	}
+	st := s.stream(ssrc)
 	index, newer := st.tracker.estimate(rtpSeq(plain))
 	if index>>48 != 0 {
 		return nil, ErrExhausted
 	}
 	if st.generation != s.generation {
-		s.context.SetROC(ssrc, uint32(index>>16))
+		s.pion().SetROC(ssrc, uint32(index>>16))
 	}
-	out, err := s.context.EncryptRTP(dst, plain, &s.header)
+	out, err := s.pion().EncryptRTP(dst, plain, &s.header)
 	s.trim()
 	if err != nil {
 		return nil, ErrMalformed
@@ -78,15 +129,15 @@ func (s *Sender) ProtectRTCP(dst, plain []byte) ([]byte, error) {
 	}
 	ssrc := rtcpSSRC(plain)
 	if s.rtcpFloor > 0 {
-		if _, known := s.context.Index(ssrc); !known {
-			s.context.SetIndex(ssrc, s.rtcpFloor)
+		if _, known := s.pion().Index(ssrc); !known {
+			s.pion().SetIndex(ssrc, s.rtcpFloor)
 		}
 	}
-	out, err := s.context.EncryptRTCP(dst, plain, &s.rtcpHeader)
+	out, err := s.pion().EncryptRTCP(dst, plain, &s.rtcpHeader)
 	if err != nil {
 		return nil, ErrExhausted
 	}
-	if i, _ := s.context.Index(ssrc); i > s.rtcpHighest {
+	if i, _ := s.pion().Index(ssrc); i > s.rtcpHighest {
 		s.rtcpHighest = i
 	}
 	return out, nil
@@ -97,7 +148,8 @@ func (s *Sender) ProtectRTCP(dst, plain []byte) ([]byte, error) {
 // index goes on: two reports under one index would give away their content.
 func (s *Sender) Forget(ssrc uint32) {
 	s.forget(ssrc)
-	if s.forgotten >= rebuildSlack+len(s.streams) && s.rebuild() {
+	if s.forgotten >= rebuildSlack+len(s.streams) {
+		s.rebuild()
 		s.rtcpFloor = s.rtcpHighest
 	}
 }

@@ -11,8 +11,8 @@ import (
 type session struct {
 	keys keys
 
-	context    *psrtp.Context
-	aead       *rtcpAEAD // for RTCP, nil where the context does it
+	context    *psrtp.Context // nil until a packet needs it
+	aead       *rtcpAEAD      // for RTCP, nil where the context does it
 	generation uint32
 	streams    map[uint32]*stream
 	last       *stream // the one used last, nil after Forget
@@ -27,15 +27,24 @@ func newSession(s Suite, master []byte) (session, error) {
 	if err != nil {
 		return session{}, err
 	}
-	c, err := k.context()
-	if err != nil {
-		return session{}, err
-	}
 	aead, err := k.rtcpAEAD()
 	if err != nil {
 		return session{}, err
 	}
-	return session{keys: k, context: c, aead: aead, streams: make(map[uint32]*stream)}, nil
+	return session{keys: k, aead: aead, streams: make(map[uint32]*stream)}, nil
+}
+
+// pion returns the context. With AES-GCM, only one that receives RTP takes the
+// memory for it.
+func (s *session) pion() *psrtp.Context {
+	if s.context == nil {
+		c, err := s.keys.context()
+		if err != nil {
+			panic(err) // the lengths were checked
+		}
+		s.context = c
+	}
+	return s.context
 }
 
 // Suite returns the suite.
@@ -46,28 +55,25 @@ func (s *session) Streams() int { return len(s.streams) }
 
 // forget drops a stream. The context can't, so it counts as one too many there.
 func (s *session) forget(ssrc uint32) {
-	_, rtp := s.context.ROC(ssrc)
-	_, rtcp := s.context.Index(ssrc)
-	if rtp {
-		s.context.SetROC(ssrc, 0)
-	}
-	if rtp || rtcp {
-		s.forgotten++
+	if s.context != nil {
+		_, rtp := s.context.ROC(ssrc)
+		_, rtcp := s.context.Index(ssrc)
+		if rtp {
+			s.context.SetROC(ssrc, 0)
+		}
+		if rtp || rtcp {
+			s.forgotten++
+		}
 	}
 	delete(s.streams, ssrc)
 	s.last = nil
 }
 
 // rebuild goes on with a new context.
-func (s *session) rebuild() bool {
-	c, err := s.keys.context()
-	if err != nil {
-		return false // can't happen: the same keys made a context before
-	}
-	s.context = c
+func (s *session) rebuild() {
+	s.context = nil
 	s.generation++
 	s.forgotten = 0
-	return true
 }
 
 // trim bounds what is kept of a packet's header.

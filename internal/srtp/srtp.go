@@ -1,7 +1,9 @@
 // Package srtp protects and unprotects RTP and RTCP packets (RFC 3711, RFC
-// 7714) with pion/srtp, without allocating for a packet.
+// 7714), without allocating for a packet: with pion/srtp, but for what a
+// fan-out does for each packet, which are RTCP and the sealing of RTP with
+// AES-GCM.
 //
-// A [Sender] and a [Receiver] hold one pion context each. Since that context
+// Where a [Sender] or a [Receiver] needs one it holds a pion context. Since that
 // can't drop the state of an SSRC, they follow packet indices themselves and,
 // when many SSRCs have been forgotten, go on with a new context that is told
 // the rollover counters. So their size depends on the SSRCs in use and not on

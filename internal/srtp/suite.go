@@ -1,6 +1,8 @@
 package srtp
 
 import (
+	"crypto/aes"
+	"crypto/cipher"
 	"errors"
 	"fmt"
 
@@ -102,6 +104,31 @@ func newKeys(s Suite, master []byte) (keys, error) {
 		return keys{}, fmt.Errorf("%w: %d bytes, want %d", ErrMasterLength, len(master), p.key+p.salt)
 	}
 	return keys{s, p, append([]byte(nil), master...)}, nil
+}
+
+// isGCM reports whether the suite has AES-GCM.
+func (k *keys) isGCM() bool { return k.suite == AEADAES128GCM || k.suite == AEADAES256GCM }
+
+// Labels of the key derivation (RFC 3711 §4.3.2).
+const (
+	labelRTPKey   = 0
+	labelRTPSalt  = 2
+	labelRTCPKey  = 3
+	labelRTCPSalt = 5
+)
+
+// derive returns n bytes of a session key or salt (RFC 3711 §4.3.1).
+func (k *keys) derive(label byte, n int) ([]byte, error) {
+	prf, err := aes.NewCipher(k.master[:k.profile.key])
+	if err != nil {
+		return nil, err
+	}
+	var iv [aes.BlockSize]byte
+	copy(iv[:], k.master[k.profile.key:])
+	iv[7] ^= label
+	out := make([]byte, n)
+	cipher.NewCTR(prf, iv[:]).XORKeyStream(out, out)
+	return out, nil
 }
 
 func (k *keys) context() (*psrtp.Context, error) {
