@@ -371,7 +371,7 @@ func TestFeedbackDoesNotAllocate(t *testing.T) {
 	pkt := make([]byte, 1100)
 	assert.Zero(t, testing.AllocsPerRun(len(f)-1, func() {
 		for range 5 {
-			bw.number(pkt, &outgoing{wide: 20})
+			bw.number(pkt, &outgoing{wide: 20}, len(pkt))
 		}
 		b.m.now += feedbackEvery
 		bw.receiveFeedback(f[i])

@@ -190,29 +190,35 @@ func (o *outbound) emit(pk *packet, i rtx.Item, seq uint16) bool {
 	t := c.t
 	b := t.reserve(size)
 	n := p.header(b, h, c.mid)
-	body := b[n : n+copy(b[n:], p.body)]
-	n += len(body)
+	o.stamp(b[:n], p, seq, size)
+	body := p.body // of all, unless it is changed
+	name, traced := c.trace.packets(pk.info.KeyFrame)
+	if i.HasPicture || traced {
+		body = b[n : n+copy(b[n:], body)]
+	}
 	if i.HasPicture {
 		pk.info.RewriteVP8(body, i.PictureID, i.TL0PICIDX)
 	}
-	o.stamp(b[:n], p, seq)
-	if name, on := c.trace.packets(pk.info.KeyFrame); on {
+	if traced {
 		c.m.trace(c.id, TraceEvent{
-			Type: name, Direction: "out", Packet: dumpPacket(rtp.Packet(b[:n]), &ourIDs, &pk.info),
+			Type: name, Direction: "out", Packet: dumpPacket(rtp.Packet(b[:size]), &ourIDs, &pk.info),
 		})
 	}
-	t.sentRTP.Update(c.m.now, n)
-	c.commit(b, n)
+	t.sentRTP.Update(c.m.now, size)
+	c.commit(b, n, body)
 	return true
 }
 
-func (c *consumer) commit(b []byte, n int) {
+// commit sends the packet whose header is b[:n]; its body may already be behind
+// that, or is somewhere else.
+func (c *consumer) commit(b []byte, n int, body []byte) {
 	if c.t.direct {
+		n += copy(b[n:], body)
 		c.t.sentBytes(n)
 		c.m.notify(c.id, ConsumerRTP{slices.Clone(b[:n])})
 		return
 	}
-	c.t.commitRTP(b, n)
+	c.t.commitRTP(b, n, body)
 }
 
 // resend sends a packet again, in the RTX stream if there is one (RFC 4588).
@@ -248,7 +254,8 @@ func (o *outbound) resend(seq uint16, i rtx.Item) bool {
 		p.first &^= 0x20 // padding is not repeated
 	}
 	b := c.t.reserve(p.size() + 2)
-	n := p.header(b, h, c.mid)
+	header := p.header(b, h, c.mid)
+	n := header
 	if rtxOut {
 		binary.BigEndian.PutUint16(b[n:], seq)
 		n += 2
@@ -260,14 +267,14 @@ func (o *outbound) resend(seq uint16, i rtx.Item) bool {
 		codec.Parse(s.codec, body, nil, &info)
 		info.RewriteVP8(body, i.PictureID, i.TL0PICIDX)
 	}
-	if !o.stampAgain(b[:n], p, seq) {
+	if !o.stampAgain(b[:header], p, seq, n) {
 		return false
 	}
 	if c.trace.rtp || c.trace.keyFrame {
 		c.traceResent(s, pkt, rtp.Packet(b[:n]), rtxOut)
 	}
 	c.t.sentRTX.Update(m.now, n)
-	c.commit(b, n)
+	c.commit(b, header, b[header:n])
 	return true
 }
 

@@ -59,7 +59,7 @@ func (b *bandwidth) sendProbe(size, cluster int) {
 	buf := t.reserve(size)
 	b.probation.write(buf[:size], rtp.AbsSendTime(m.now), b.wideSeq)
 	b.probation.sent.Update(m.now, size)
-	t.commitRTP(buf, size)
+	t.commitRTP(buf, probationHead, buf[probationHead:size])
 	if t.trace.probation {
 		m.trace(t.id, TraceEvent{Type: "probation", Direction: "out"})
 	}
@@ -73,13 +73,13 @@ const wideMemory = 1 << 10
 type wideNumber struct{ seq, wide uint16 }
 
 // stamp gives a packet of a Consumer a transport-wide number, before it is sent
-// for the first time.
-func (o *outbound) stamp(pkt []byte, p *outgoing, seq uint16) {
+// for the first time. Of its size bytes only the header is there yet.
+func (o *outbound) stamp(header []byte, p *outgoing, seq uint16, size int) {
 	b := o.c.t.bandwidth
 	if b == nil || p.wide == 0 {
 		return
 	}
-	b.number(pkt, p)
+	b.number(header, p, size)
 	if o.rtxSSRC != 0 || b.mode != feedbackTransportCC || !o.send.Params().UseNACK {
 		return
 	}
@@ -92,13 +92,13 @@ func (o *outbound) stamp(pkt []byte, p *outgoing, seq uint16) {
 
 // stampAgain does it for a packet that is sent again. It returns false if the
 // packet can't be made as it was.
-func (o *outbound) stampAgain(pkt []byte, p *outgoing, seq uint16) bool {
+func (o *outbound) stampAgain(header []byte, p *outgoing, seq uint16, size int) bool {
 	b := o.c.t.bandwidth
 	switch {
 	case b == nil || p.wide == 0:
 		return true
 	case o.rtxSSRC != 0:
-		b.number(pkt, p)
+		b.number(header, p, size)
 		return true
 	case o.wides == nil:
 		return true // it had none
@@ -107,7 +107,7 @@ func (o *outbound) stampAgain(pkt []byte, p *outgoing, seq uint16) bool {
 	if w.seq != seq {
 		return false
 	}
-	binary.BigEndian.PutUint16(pkt[headerFixed+p.wide:], w.wide)
+	binary.BigEndian.PutUint16(header[headerFixed+p.wide:], w.wide)
 	return true
 }
 
@@ -115,10 +115,10 @@ func (o *outbound) stampAgain(pkt []byte, p *outgoing, seq uint16) bool {
 const headerFixed = 12
 
 // number gives a packet the next number and takes note of it.
-func (b *bandwidth) number(pkt []byte, p *outgoing) {
+func (b *bandwidth) number(header []byte, p *outgoing, size int) {
 	b.wideSeq++
 	if b.mode == feedbackTransportCC {
-		binary.BigEndian.PutUint16(pkt[headerFixed+p.wide:], b.wideSeq)
+		binary.BigEndian.PutUint16(header[headerFixed+p.wide:], b.wideSeq)
 	}
-	b.estimator.Sent(b.t.m.now, b.wideSeq, len(pkt), 0)
+	b.estimator.Sent(b.t.m.now, b.wideSeq, size, 0)
 }

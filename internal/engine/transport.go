@@ -316,24 +316,27 @@ func (t *transport) reserve(n int) []byte {
 	return t.m.scratch
 }
 
-// commitRTP sends the first n bytes of the last reservation, which it seals in
-// place.
-func (t *transport) commitRTP(b []byte, n int) {
+// commitRTP sends the packet whose header is the first n bytes of the last
+// reservation, b, and whose payload may already be behind that, or is somewhere
+// else.
+func (t *transport) commitRTP(b []byte, n int, payload []byte) {
 	if t.crossing != nil {
-		t.crossing.sendRTP(t, n)
+		t.crossing.sendRTP(t, n+copy(b[n:], payload))
 		return
 	}
 	if !t.out.valid() {
 		return
 	}
 	if t.tx != nil {
-		sealed, err := t.tx.ProtectRTP(b[:0], b[:n])
+		sealed, err := t.tx.SealRTP(b, n, payload)
 		if err != nil {
 			t.m.count.DropSRTP++
 			t.droppedSRTP(err)
 			return
 		}
 		n = len(sealed)
+	} else {
+		n += copy(b[n:], payload)
 	}
 	t.sentBytes(n)
 	t.m.count.PacketsOut++
