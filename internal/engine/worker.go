@@ -122,6 +122,7 @@ func (w *Worker) take(spare []func(*Machine)) []func(*Machine) {
 const (
 	pause   = 50 * time.Microsecond // in Wait: it has blocked
 	maxBusy = time.Millisecond      // without giving way to other goroutines
+	maxHold = 8 * time.Millisecond  // without a look of the scheduler; see run
 )
 
 func (w *Worker) run(m *Machine) {
@@ -133,7 +134,9 @@ func (w *Worker) run(m *Machine) {
 	m.log.Debug("worker runs")
 	m.stale = true
 	var batch []func(*Machine)
-	var end, busy time.Duration // of the last turn; since when without a pause
+	// The end of the last turn, since when it is without a pause, and when it
+	// last gave way.
+	var end, busy, gave time.Duration
 	for {
 		m.tick()
 		if m.now-end > pause {
@@ -154,10 +157,13 @@ func (w *Worker) run(m *Machine) {
 		w.out.put(m.takeNotes())
 		end = w.drv.Now()
 		m.turnEnds(end)
-		if end-busy > maxBusy {
+		if end-busy > maxBusy || end-gave > maxHold {
 			// Others wait for the P that a thread in raw system calls never gives.
+			// And the runtime's monitor takes a goroutine that was not scheduled
+			// for 10 ms, asleep in a system call or not, for one that hogs its P:
+			// from then on it looks every 20 µs, and sends signals.
 			runtime.Gosched()
-			busy = end
+			busy, gave = end, end
 		}
 		timeout := m.timeout(end)
 		if len(batch) > 0 || more {
