@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -369,10 +370,10 @@ func TestQueue(t *testing.T) {
 func TestHistory(t *testing.T) {
 	t.Run("numbers", func(t *testing.T) {
 		var h history
-		require.NotNil(t, h.add(0, 65_534, 100))
-		require.NotNil(t, h.add(0, 1, 100))
-		assert.Nil(t, h.add(0, 1, 100), "used twice")
-		assert.Nil(t, h.add(0, 65_000, 100), "older")
+		require.True(t, h.add(0, 65_534, 100))
+		require.True(t, h.add(0, 1, 100))
+		assert.False(t, h.add(0, 1, 100), "used twice")
+		assert.False(t, h.add(0, 65_000, 100), "older")
 		assert.Equal(t, int64(1<<16+65_534), h.extend(65_534))
 		assert.NotNil(t, h.find(h.extend(65_534)))
 		assert.Nil(t, h.find(h.extend(65_535)), "never sent")
@@ -393,9 +394,38 @@ func TestHistory(t *testing.T) {
 	t.Run("does not grow when all is acknowledged", func(t *testing.T) {
 		var h history
 		for i := range 10_000 {
-			h.ack(h.add(time.Duration(i)*msec, uint16(i), 100))
+			require.True(t, h.add(time.Duration(i)*msec, uint16(i), 100))
+			h.ack(h.find(h.newest))
 		}
 		assert.Len(t, h.ring, minHistory)
+	})
+	t.Run("makes numbers whole", func(t *testing.T) {
+		const start, size = 3 * time.Hour, 65_535 // beyond 32 bits of µs and, soon, of bytes
+		var h history
+		for i := range 200_000 {
+			at := start + time.Duration(i)*msec + 7*time.Microsecond
+			require.True(t, h.add(at, uint16(i), size))
+			if i%5 == 0 {
+				h.mark(i/1000 + 1)
+			}
+			h.acked = max(0, h.newest-256) // so that it grows to hold these
+			if i < 300 || i%97 != 0 {
+				continue
+			}
+			for _, back := range []int{0, 1, 100, 255} {
+				p, n := h.find(h.newest-int64(back)), i-back
+				require.NotNil(t, p)
+				require.Equal(t, 1<<16+int64(n), h.seqOf(p))
+				require.Equal(t, start+time.Duration(n)*msec+7*time.Microsecond, h.sentAt(p))
+				require.EqualValues(t, (n+1)*size, h.totalAt(p))
+				want := 0
+				if n%5 == 0 {
+					want = n/1000 + 1
+				}
+				require.Equal(t, want, h.clusterOf(p))
+			}
+		}
+		assert.EqualValues(t, 16, unsafe.Sizeof(sent{}))
 	})
 	t.Run("skips", func(t *testing.T) {
 		var h history

@@ -56,14 +56,13 @@ func (e *Estimator) Sent(now time.Duration, wideSeq uint16, size, probe int) {
 	if !e.owed {
 		e.owed, e.firstSent = true, now
 	}
-	p := e.history.add(now, wideSeq, size)
-	if p == nil {
+	if !e.history.add(now, wideSeq, size) {
 		return
 	}
 	c, last := e.pacer.Sent(now, size, probe != 0)
 	if c.ID != 0 {
-		p.cluster = int32(c.ID)
-		e.meter.Sent(c, p.seq, size, last)
+		e.history.mark(c.ID)
+		e.meter.Sent(c, e.history.newest, size, last)
 	}
 }
 
@@ -95,20 +94,20 @@ func (e *Estimator) Feedback(now time.Duration, f rtcp.TransportCC) {
 		p := h.find(seq)
 		seq++
 		switch {
-		case p == nil || p.state == received:
+		case p == nil || p.is(received):
 		case st.Received:
 			if unheard > 0 {
 				e.throughput.fill(arrival, unheard)
 				unheard = 0
 			}
 			observed = e.arrived(p, arrival) || observed
-			if newest == nil || p.seq > newest.seq {
+			if newest == nil || h.seqOf(p) > h.seqOf(newest) {
 				newest = p
 			}
-		case p.state == unknown || p.state == assumed:
-			p.state = lost
+		case p.is(unknown) || p.is(assumed):
+			p.become(lost)
 			lostNow++
-			observed = e.loss.packet(p.at, int(p.size), true) || observed
+			observed = e.loss.packet(h.sentAt(p), int(p.size), true) || observed
 		}
 	}
 	if observed {
@@ -121,7 +120,7 @@ func (e *Estimator) Feedback(now time.Duration, f rtcp.TransportCC) {
 	e.heard, e.owed, e.quiet = now, h.acked < h.newest, 1
 	e.firstSent = now
 	e.feedbacks++
-	e.roundTrip(now - newest.at)
+	e.roundTrip(now - h.sentAt(newest))
 	e.queue.end(now)
 	e.adapt(now)
 }
@@ -140,21 +139,22 @@ func (e *Estimator) learnLoss(now time.Duration) {
 // arrived takes note of one packet, by the receiver's clock. It reports whether
 // an observation of losses is complete.
 func (e *Estimator) arrived(p *sent, arrival time.Duration) (observed bool) {
-	if p.state == lost {
+	at := e.history.sentAt(p)
+	if p.is(lost) {
 		e.loss.undo()
 	} else {
-		observed = e.loss.packet(p.at, int(p.size), false)
+		observed = e.loss.packet(at, int(p.size), false)
 	}
 	size := int(p.size)
-	if p.state != assumed {
+	if !p.is(assumed) {
 		e.throughput.add(arrival, size)
 	}
 	e.history.ack(p)
-	e.queue.packet(arrival - p.at)
-	if p.cluster != 0 {
-		e.meter.Arrived(int(p.cluster), p.at, arrival, size)
+	e.queue.packet(arrival - at)
+	if c := e.history.clusterOf(p); c != 0 {
+		e.meter.Arrived(c, at, arrival, size)
 	}
-	if d, ok := e.groups.add(p.at, arrival); ok {
+	if d, ok := e.groups.add(at, arrival); ok {
 		e.trend.add(d, e.groups.previous.lastArrival)
 	}
 	return observed
