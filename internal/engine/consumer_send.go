@@ -36,7 +36,7 @@ type outbound struct {
 	rtxSSRC  uint32 // 0: no RTX
 	encoding int    // of a pipe: index of the Producer's encoding
 	seq      seqmap.Map[uint16]
-	send     *stream.Send
+	send     stream.Send
 	resendIt func(seq uint16, i rtx.Item) bool // o.resend, made once
 	resends  int                               // how many packets may be sent again
 	wides    []wideNumber                      // without RTX; see stamp

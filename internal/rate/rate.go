@@ -13,9 +13,9 @@ const items = 100
 // maxWindow keeps the times of two windows apart in 16 bits of milliseconds.
 const maxWindow = 30 * time.Second
 
-// A Counter adds up packets and tells their rate over the last window. It is a
-// value of 640 bytes without pointers: it may be copied, and then both go on
-// by themselves. Make it with [New].
+// A Counter adds up packets and tells their rate over the last window. It must
+// not be copied once it has counted. It takes 64 bytes, and 8 for each item that
+// packets make necessary: one that nothing passes is small. Make it with [New].
 //
 // An item begins with the first packet after the previous item has lasted for
 // a hundredth of the window, rounded up to whole milliseconds. It is forgotten
@@ -26,10 +26,16 @@ type Counter struct {
 	newest         int64  // beginning of the newest item, ms
 	window, item   uint16 // ms
 	first, n       uint8  // ring: oldest item, how many
-
-	start [items]uint16 // low bits of the beginning, ms
-	size  [items]uint32 // bytes
+	ring           []part // grows up to items
 }
+
+// A part is one item.
+type part struct {
+	start uint16 // low bits of the beginning, ms
+	size  uint32 // bytes
+}
+
+const minItems = 16
 
 // New returns a Counter over that window, in whole milliseconds from 1
 // ms to 30 s; what is beyond is clamped.
@@ -46,19 +52,29 @@ func (c *Counter) Update(now time.Duration, bytes int) {
 	c.forget(ms)
 	c.total += uint64(bytes)
 	if c.n > 0 && (ms-c.newest < int64(c.item) || c.n == items) {
-		c.size[c.at(c.n-1)] += uint32(bytes)
+		c.ring[c.at(c.n-1)].size += uint32(bytes)
 		return
 	}
-	i := c.at(c.n)
-	c.start[i], c.size[i] = uint16(ms), uint32(bytes)
+	if int(c.n) == len(c.ring) {
+		c.grow()
+	}
+	c.ring[c.at(c.n)] = part{uint16(ms), uint32(bytes)}
 	c.newest = ms
 	c.n++
 }
 
+// grow makes room for more items.
+func (c *Counter) grow() {
+	ring := make([]part, min(max(2*len(c.ring), minItems), items))
+	k := copy(ring, c.ring[c.first:])
+	copy(ring[k:], c.ring[:c.first])
+	c.ring, c.first = ring, 0
+}
+
 // at returns where in the ring item i is, counted from the oldest.
 func (c *Counter) at(i uint8) uint8 {
-	if i += c.first; i >= items {
-		i -= items
+	if i += c.first; int(i) >= len(c.ring) {
+		i -= uint8(len(c.ring))
 	}
 	return i
 }
@@ -77,8 +93,8 @@ func (c *Counter) forget(ms int64) {
 	}
 	// The newest item is younger than a window, and when it began the oldest
 	// was: the age of the oldest is less than two windows, which 16 bits hold.
-	for c.n > 0 && uint16(ms)-c.start[c.first] >= c.window {
-		c.total -= uint64(c.size[c.first])
+	for c.n > 0 && uint16(ms)-c.ring[c.first].start >= c.window {
+		c.total -= uint64(c.ring[c.first].size)
 		c.first = c.at(1)
 		c.n--
 	}

@@ -125,7 +125,14 @@ func TestModel(t *testing.T) {
 
 func TestSize(t *testing.T) {
 	t.Parallel()
-	require.EqualValues(t, 640, unsafe.Sizeof(Counter{}))
+	c := New(time.Second)
+	require.LessOrEqual(t, unsafe.Sizeof(c), uintptr(72))
+	c.Update(0, 1)
+	require.Len(t, c.ring, minItems)
+	for now := range 10_000 * ms / (3 * ms) {
+		c.Update(now*3*ms, 1)
+	}
+	require.Len(t, c.ring, items)
 }
 
 func BenchmarkUpdate(b *testing.B) {

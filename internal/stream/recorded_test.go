@@ -153,7 +153,7 @@ func TestRecordedSend(t *testing.T) {
 	for name, s := range readScripts(t, "send-*.txt") {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			send := NewSend(0, Params{SSRC: 1, ClockRate: s.clockRate, UseNACK: s.nack, Video: s.clockRate == 90_000}, 0)
+			send := newSend(0, Params{SSRC: 1, ClockRate: s.clockRate, UseNACK: s.nack, Video: s.clockRate == 90_000}, 0)
 			var scores, wantScores []uint8
 			var resent, wantResent []string
 			for _, f := range s.lines {

@@ -54,14 +54,15 @@ type Send struct {
 	lastRRTAt time.Duration
 }
 
-// NewSend returns a stream with the score 10. Its retransmissions are numbered
+// NewSend returns a stream with the score 10, for its place in a larger struct; it
+// must not be copied once it is in use. Its retransmissions are numbered
 // from rtxSeq, which should be random.
-func NewSend(now time.Duration, p Params, rtxSeq uint16) *Send {
+func NewSend(now time.Duration, p Params, rtxSeq uint16) Send {
 	age := rtx.AudioAge
 	if p.Video {
 		age = rtx.VideoAge
 	}
-	s := &Send{
+	s := Send{
 		p:      p,
 		rate:   rate.New(mediaWindow),
 		sent:   rtx.NewMap(age, p.ClockRate),

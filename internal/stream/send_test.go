@@ -26,7 +26,7 @@ func ask(s *Send, now time.Duration, pid, blp uint16) (list []uint16) {
 }
 
 func TestNACK(t *testing.T) {
-	s := NewSend(0, video, 99)
+	s := newSend(0, video, 99)
 	for i := range uint16(5) {
 		require.True(t, accept(s, 0, 21006+i, 1533790901))
 	}
@@ -47,7 +47,7 @@ func TestNACK(t *testing.T) {
 }
 
 func TestResendOverWrap(t *testing.T) {
-	s := NewSend(0, video, 0)
+	s := newSend(0, video, 0)
 	for i := range uint16(4) {
 		require.True(t, accept(s, 0, 65534+i, 1))
 	}
@@ -55,7 +55,7 @@ func TestResendOverWrap(t *testing.T) {
 }
 
 func TestNACKWithRTT(t *testing.T) {
-	s := NewSend(0, video, 0)
+	s := newSend(0, video, 0)
 	accept(s, 0, 1, 1)
 	s.ReceiverReport(0, 1<<17, &ReportBlock{LSR: 1<<17 - 1<<16 - 1, DLSR: 1 << 16})
 	assert.Less(t, s.RTT(), ms)
@@ -71,7 +71,7 @@ func TestNACKWithRTT(t *testing.T) {
 func TestNACKNotNegotiated(t *testing.T) {
 	p := video
 	p.UseNACK = false
-	s := NewSend(0, p, 0)
+	s := newSend(0, p, 0)
 	require.True(t, accept(s, 0, 1, 1))
 	assert.Empty(t, ask(s, 0, 1, 0))
 	assert.Equal(t, uint32(1), s.Stats(0).NACKPacketCount)
@@ -88,7 +88,7 @@ func TestAge(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			s := NewSend(0, test.p, 0)
+			s := newSend(0, test.p, 0)
 			accept(s, 0, 1, 0)
 			accept(s, 0, 2, test.kept)
 			assert.Equal(t, []uint16{1, 2}, ask(s, 0, 1, 1))
@@ -99,7 +99,7 @@ func TestAge(t *testing.T) {
 }
 
 func TestDuplicateAndRestart(t *testing.T) {
-	s := NewSend(0, video, 0)
+	s := newSend(0, video, 0)
 	require.True(t, accept(s, 0, 1000, 1))
 	assert.False(t, accept(s, 0, 1000, 1), "duplicate")
 	assert.False(t, accept(s, 0, 20000, 2), "far off")
@@ -115,7 +115,7 @@ func TestDuplicateAndRestart(t *testing.T) {
 }
 
 func TestSenderReport(t *testing.T) {
-	s := NewSend(0, video, 0)
+	s := newSend(0, video, 0)
 	_, ok := s.SenderReport(0)
 	assert.False(t, ok, "nothing sent")
 	accept(s, 100*ms, 1, 9000)
@@ -143,7 +143,7 @@ func TestSenderReport(t *testing.T) {
 }
 
 func TestReceiverReport(t *testing.T) {
-	s := NewSend(0, video, 0)
+	s := newSend(0, video, 0)
 	for i := range uint16(100) {
 		accept(s, 0, i, 0)
 	}
@@ -176,7 +176,7 @@ func TestReceiverReport(t *testing.T) {
 }
 
 func TestReferenceTime(t *testing.T) {
-	s := NewSend(0, video, 0)
+	s := newSend(0, video, 0)
 	_, _, ok := s.DelaySinceReferenceTime(0)
 	assert.False(t, ok)
 	s.ReferenceTime(time.Second, 0x1122_3344_5566_7788)
@@ -184,3 +184,5 @@ func TestReferenceTime(t *testing.T) {
 	assert.True(t, ok)
 	assert.Equal(t, []uint32{0x3344_5566, 2 << 16}, []uint32{last, delay})
 }
+
+func newSend(now time.Duration, p Params, rtxSeq uint16) *Send { return new(NewSend(now, p, rtxSeq)) }

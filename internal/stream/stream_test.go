@@ -89,7 +89,7 @@ func TestNoAllocation(t *testing.T) {
 		t.Skip("the race detector allocates")
 	}
 	r := NewRecv(0, Params{ClockRate: 90_000, UseNACK: true, RTXSSRC: 1, SpatialLayers: 3, TemporalLayers: 3, Video: true}, true)
-	s := NewSend(0, Params{ClockRate: 90_000, UseNACK: true, Video: true}, 0)
+	s := newSend(0, Params{ClockRate: 90_000, UseNACK: true, Video: true}, 0)
 	resend := func(uint16, rtx.Item) bool { return true }
 	now, seq := time.Duration(0), uint16(0)
 	turn := func() {
@@ -132,7 +132,7 @@ func BenchmarkReceive(b *testing.B) {
 }
 
 func BenchmarkAccept(b *testing.B) {
-	s := NewSend(0, Params{ClockRate: 90_000, UseNACK: true, Video: true}, 0)
+	s := newSend(0, Params{ClockRate: 90_000, UseNACK: true, Video: true}, 0)
 	b.ReportAllocs()
 	o := Outgoing{Size: 1200, PayloadSize: 1100}
 	now := time.Duration(0)

@@ -38,7 +38,7 @@ func TestWindow(t *testing.T) {
 // SRTP must never see two different packets with one index.
 func TestSendsOnce(t *testing.T) {
 	for _, nack := range []bool{false, true} {
-		s := NewSend(0, Params{SSRC: 1, ClockRate: 90000, Video: true, UseNACK: nack}, 0)
+		s := newSend(0, Params{SSRC: 1, ClockRate: 90000, Video: true, UseNACK: nack}, 0)
 		send := func(seq uint16, timestamp uint32) bool {
 			return s.Accept(time.Second, &Outgoing{
 				Seq: seq, Size: 100, PayloadSize: 80, Item: rtx.Item{Ingress: seq, Timestamp: timestamp},
