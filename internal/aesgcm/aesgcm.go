@@ -11,6 +11,8 @@ package aesgcm
 import (
 	"crypto/aes"
 	"crypto/cipher"
+
+	"github.com/mafalda-sfu/mafalda/internal/prefetch"
 )
 
 const (
@@ -20,8 +22,8 @@ const (
 	Overhead = 16
 )
 
-// A Sealer seals under one key. Make it with [New]. It is not safe for
-// concurrent use.
+// A Sealer seals under one key. Make it with [New], where it is to stay. It is
+// not safe for concurrent use.
 type Sealer struct {
 	fast *schedule   // nil where crypto/cipher does it
 	std  cipher.AEAD // nil until it is needed
@@ -29,14 +31,14 @@ type Sealer struct {
 
 // New returns a Sealer for a key of 16 or 32 bytes, which it copies. The error
 // is an [aes.KeySizeError].
-func New(key []byte) (*Sealer, error) {
+func New(key []byte) (Sealer, error) {
 	if len(key) != 16 && len(key) != 32 {
-		return nil, aes.KeySizeError(len(key))
+		return Sealer{}, aes.KeySizeError(len(key))
 	}
 	if hasFast {
-		return &Sealer{fast: newSchedule(key)}, nil
+		return Sealer{fast: newSchedule(key)}, nil
 	}
-	return &Sealer{std: standard(key)}, nil
+	return Sealer{std: standard(key)}, nil
 }
 
 // standard returns the implementation of crypto/cipher.
@@ -51,6 +53,9 @@ func standard(key []byte) cipher.AEAD {
 	}
 	return aead
 }
+
+// Prefetch asks for the memory of the key.
+func (s *Sealer) Prefetch() { prefetch.Of(s.fast) }
 
 // Seal encrypts src and writes it and the tag, which also covers aad, to the
 // beginning of dst, which must have room for len(src)+[Overhead] bytes. dst may

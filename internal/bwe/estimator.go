@@ -23,7 +23,9 @@ package bwe
 import (
 	"math"
 	"time"
+	"unsafe"
 
+	"github.com/mafalda-sfu/mafalda/internal/prefetch"
 	"github.com/mafalda-sfu/mafalda/internal/probe"
 )
 
@@ -75,6 +77,16 @@ type Limits struct {
 
 // An Estimator is the state of one path. Make it with [New].
 type Estimator struct {
+	// What each packet touches; see Prefetch.
+	history   history
+	alr       alr
+	sentRate  sentRate
+	sentAt    time.Duration // last packet
+	firstSent time.Duration // since something was heard
+	owed      bool          // something was sent since
+	aimd      aimd
+	pacer     probe.Pacer
+
 	initial  float64
 	min, max float64 // max 0: none
 	wanted   float64
@@ -82,35 +94,40 @@ type Estimator struct {
 	probe    bool // when the network comes up
 	byREMB   bool // there is no other feedback
 
-	history history
-	clock   remoteClock
-
+	clock      remoteClock
 	groups     groups
-	trend      trend
-	throughput throughput
 	queue      queue
-	aimd       aimd
-	loss       lossModel
-	alr        alr
 	planner    planner
-	pacer      probe.Pacer
+	rtt        time.Duration // smoothed; 0: unknown
+	feedbacks  int
+	heard      time.Duration // last feedback
+	quietAt    time.Duration // last reduction for silence
+	quiet      float64       // factor for silence, 1: none
+	remb       float64       // 0: none
+	shown      float64       // by a probe, above max
+	shownAt    time.Duration
+	ticked     time.Duration
+	reported   reportedLoss
+	loss       lossModel
+	throughput throughput
+	trend      trend
 	meter      probe.Meter
+}
 
-	rtt       time.Duration // smoothed; 0: unknown
-	feedbacks int
-	heard     time.Duration // last feedback
-	quietAt   time.Duration // last reduction for silence
-	quiet     float64       // factor for silence, 1: none
-	sentAt    time.Duration // last packet
-	firstSent time.Duration // since something was heard
-	owed      bool          // something was sent since
+// sentHead is how many bytes of an Estimator a packet touches.
+const sentHead = unsafe.Offsetof(Estimator{}.initial)
 
-	remb     float64 // 0: none
-	shown    float64 // by a probe, above max
-	shownAt  time.Duration
-	reported reportedLoss
-	sentRate sentRate
-	ticked   time.Duration
+// Prefetch asks for the memory of the Estimator that the next packets to be
+// sent need; once that is there, PrefetchHistory for the rest.
+func (e *Estimator) Prefetch() { prefetch.Head(e, sentHead) }
+
+// PrefetchHistory is described at Prefetch.
+func (e *Estimator) PrefetchHistory() {
+	h := &e.history
+	if n := int64(len(h.ring)); n > 0 {
+		prefetch.Of(&h.ring[(h.newest+1)&(n-1)])
+		prefetch.Of(&h.ring[(h.newest+4)&(n-1)])
+	}
 }
 
 // New returns an Estimator for a path that is down.

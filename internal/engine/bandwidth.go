@@ -24,14 +24,16 @@ const (
 // among the Consumers (media-plane §5.12, §5.13). There is one from the first
 // Consumer of video on that negotiated feedback for it, and it stays.
 type bandwidth struct {
+	// What each packet touches; see prefetch.
 	t         *transport
-	mode      feedbackMode // of the peer
 	estimator *bwe.Estimator
+	mode      feedbackMode // of the peer
+	wideSeq   uint16       // transport-wide number of the last packet
+
 	client    *bwe.Client
 	timer     timer.Timer
 	connected bool // once: before, nothing is said to be available
 
-	wideSeq   uint16 // transport-wide number of the last packet
 	probation probation
 	order     []*consumer // those that take part, while it is shared
 

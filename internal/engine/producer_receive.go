@@ -499,7 +499,11 @@ func (m *Machine) fanOut() {
 		if len(p.pending) == 0 {
 			continue
 		}
-		for _, c := range p.consumers {
+		for i := range prefetchSteps {
+			prefetchUpTo(p.consumers, i)
+		}
+		for i, c := range p.consumers {
+			prefetchUpTo(p.consumers, i+prefetchSteps)
 			for _, pk := range p.pending {
 				c.forward(pk)
 			}

@@ -31,21 +31,26 @@ type transportPart interface {
 // A transport moves the media of its Producers and Consumers to and from one
 // peer. All kinds share it; what differs is in part.
 type transport struct {
-	// Constant after newTransport.
-	m      *Machine
-	r      *router
-	id     string
-	part   transportPart
-	direct bool
+	m        *Machine     // constant
+	crossing *crossing    // of a pipe in memory, RTP and RTCP take it; else nil
+	tx       *srtp.Sender // nil without SRTP, as is rx
+	// bandwidth distributes what may be sent; nil: everybody takes what it wants.
+	bandwidth     *bandwidth
+	out           path // of RTP
+	sent, sentRTP rate.Counter
+	direct        bool // constant
+	// What each packet to the peer touches ends here; see prefetch.
 
 	closed    bool
 	connected bool // media may flow
-	out       path // of RTP
 	rtcpApart bool // RTCP has a path of its own
 	rtcpOut   path
-	crossing  *crossing // of a pipe in memory, RTP and RTCP take it; else nil
-	tx        *srtp.Sender
 	rx        *srtp.Receiver
+
+	// Constant after newTransport.
+	r    *router
+	id   string
+	part transportPart
 
 	producers []*producer // in order of creation
 	captures  []*captureSource
@@ -68,12 +73,9 @@ type transport struct {
 	feedback feedback
 	limits   outgoingLimits
 	trace    transportTrace
-	// bandwidth distributes what may be sent; nil: everybody takes what it wants.
-	bandwidth *bandwidth
-	initial   uint32 // estimate to begin with, bit/s; 0: the default
+	initial  uint32 // estimate of the bandwidth to begin with, bit/s; 0: the default
 
-	recv, sent       rate.Counter
-	recvRTP, sentRTP rate.Counter
+	recv, recvRTP    rate.Counter
 	recvRTX, sentRTX rate.Counter
 }
 

@@ -28,6 +28,7 @@ const (
 var layers = map[string]int{
 	"internal/seqnum":    0,
 	"internal/packetbuf": 0,
+	"internal/prefetch":  0,
 	"internal/timer":     0,
 
 	"internal/aesgcm":     1,

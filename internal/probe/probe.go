@@ -46,13 +46,13 @@ type Pacer struct {
 	// before the next one goes out at once, as a group.
 	Tick time.Duration
 
-	queue   [maxQueue]waiting
 	n       int
 	started bool // queue[0]
 	begin   time.Duration
 	bytes   int // sent in the cluster, media too
 	packets int
 	ids     int
+	queue   [maxQueue]waiting
 }
 
 type waiting struct {

@@ -5,7 +5,11 @@
 // the last window, to within a hundredth of it.
 package rate
 
-import "time"
+import (
+	"time"
+
+	"github.com/mafalda-sfu/mafalda/internal/prefetch"
+)
 
 // items is how many parts a window has.
 const items = 100
@@ -97,6 +101,14 @@ func (c *Counter) forget(ms int64) {
 		c.total -= uint64(c.ring[c.first].size)
 		c.first = c.at(1)
 		c.n--
+	}
+}
+
+// Prefetch asks for the memory that the next Update needs.
+func (c *Counter) Prefetch() {
+	if c.n > 0 {
+		prefetch.Of(&c.ring[c.first])
+		prefetch.Of(&c.ring[c.at(c.n-1)])
 	}
 }
 

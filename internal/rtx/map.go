@@ -1,6 +1,10 @@
 package rtx
 
-import "time"
+import (
+	"time"
+
+	"github.com/mafalda-sfu/mafalda/internal/prefetch"
+)
 
 // stale is when a Map that got nothing new stops answering: long after any
 // Store has forgotten, and before a stream can have used up all 65,536 numbers.
@@ -67,6 +71,15 @@ func (m *Map) Insert(now time.Duration, seq uint16, i Item) Outcome {
 		m.newest = now
 	}
 	return outcome
+}
+
+// Prefetch asks for the memory that the next packets need.
+func (m *Map) Prefetch() {
+	if r := &m.ring; !r.empty() {
+		prefetch.Of(r.at(r.first))
+		prefetch.Of(r.at(r.last + 1))
+		prefetch.Of(r.at(r.last + 5)) // the next line
+	}
 }
 
 // Lookup returns the packet that was sent with that sequence number.

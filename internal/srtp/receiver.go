@@ -39,6 +39,7 @@ func newWindow(maxIndex uint64) window {
 type Receiver struct {
 	session
 
+	last      *stream           // the one used last, nil after Forget
 	reporters map[uint32]window // by SSRC of the first packet of a compound
 }
 
@@ -182,6 +183,7 @@ func (r *Receiver) rtcpIndex(b []byte) uint64 {
 // of 0 and an empty replay window.
 func (r *Receiver) Forget(ssrc uint32) {
 	r.forget(ssrc)
+	r.last = nil
 	delete(r.reporters, ssrc)
 	if r.forgotten >= rebuildSlack+len(r.streams)+len(r.reporters) {
 		r.rebuild()

@@ -10,29 +10,24 @@ import (
 // lies. Pion's context, which does the same, parses each header again, looks
 // the SSRC up in a map and takes twice the time.
 type rtpAEAD struct {
-	gcm   *aesgcm.Sealer
+	gcm   aesgcm.Sealer
 	salt  [aesgcm.NonceSize]byte
 	nonce [aesgcm.NonceSize]byte // scratch
 }
 
-// rtpAEAD returns nil for the suites without AES-GCM.
-func (k *keys) rtpAEAD() (*rtpAEAD, error) {
-	if !k.isGCM() {
-		return nil, nil
-	}
+// rtpAEAD returns that of a suite with AES-GCM.
+func (k *keys) rtpAEAD() (a rtpAEAD, err error) {
 	key, err := k.derive(labelRTPKey, k.profile.key)
 	if err != nil {
-		return nil, err
+		return a, err
 	}
 	salt, err := k.derive(labelRTPSalt, k.profile.salt)
 	if err != nil {
-		return nil, err
+		return a, err
 	}
-	g, err := aesgcm.New(key)
-	if err != nil {
-		return nil, err
-	}
-	return &rtpAEAD{gcm: g, salt: [aesgcm.NonceSize]byte(salt)}, nil
+	a.salt = [aesgcm.NonceSize]byte(salt)
+	a.gcm, err = aesgcm.New(key)
+	return a, err
 }
 
 // seal protects the packet of that index. Its header is dst[:header]; dst has

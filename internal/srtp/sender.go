@@ -1,5 +1,7 @@
 package srtp
 
+import "github.com/mafalda-sfu/mafalda/internal/prefetch"
+
 // A Sender protects packets of any SSRC under one key.
 //
 // It sets no order: a packet may be older than the last one, and may be
@@ -8,9 +10,10 @@ package srtp
 // packets with one SSRC and index must never be protected: that gives away
 // their plaintext.
 type Sender struct {
+	last  *stream // the one used last, nil after Forget
+	isGCM bool    // rtp is used, else the context
+	rtp   rtpAEAD
 	session
-
-	rtp *rtpAEAD // nil where the context does it
 
 	rtcpHighest uint32 // greatest SRTCP index used so far, of any SSRC
 	rtcpFloor   uint32 // SSRCs new to the context begin after it
@@ -23,17 +26,26 @@ func NewSender(s Suite, master []byte) (*Sender, error) {
 	if err != nil {
 		return nil, err
 	}
-	rtp, err := x.keys.rtpAEAD()
-	if err != nil {
-		return nil, err
+	tx := &Sender{session: x, isGCM: x.keys.isGCM()}
+	if tx.isGCM {
+		if tx.rtp, err = x.keys.rtpAEAD(); err != nil {
+			return nil, err
+		}
 	}
-	return &Sender{session: x, rtp: rtp}, nil
+	return tx, nil
+}
+
+// Prefetch asks for the memory beside the Sender itself that the next packet
+// needs.
+func (s *Sender) Prefetch() {
+	prefetch.Of(s.last)
+	s.rtp.gcm.Prefetch()
 }
 
 // ProtectRTP encrypts and signs an RTP packet into dst, which needs up to
 // [MaxOverhead] more bytes. Errors: [ErrMalformed], [ErrExhausted].
 func (s *Sender) ProtectRTP(dst, plain []byte) ([]byte, error) {
-	if s.rtp == nil {
+	if !s.isGCM {
 		return s.protect(dst, plain)
 	}
 	n, ok := headerLen(plain)
@@ -54,7 +66,7 @@ func (s *Sender) ProtectRTP(dst, plain []byte) ([]byte, error) {
 // long enough for the result, [MaxOverhead] included; payload may be that very
 // part of dst, or must not overlap it. Errors: [ErrMalformed], [ErrExhausted].
 func (s *Sender) SealRTP(dst []byte, header int, payload []byte) ([]byte, error) {
-	if s.rtp == nil {
+	if !s.isGCM {
 		copy(dst[header:], payload)
 		return s.protect(dst, dst[:header+len(payload)])
 	}
@@ -148,6 +160,7 @@ func (s *Sender) ProtectRTCP(dst, plain []byte) ([]byte, error) {
 // index goes on: two reports under one index would give away their content.
 func (s *Sender) Forget(ssrc uint32) {
 	s.forget(ssrc)
+	s.last = nil
 	if s.forgotten >= rebuildSlack+len(s.streams) {
 		s.rebuild()
 		s.rtcpFloor = s.rtcpHighest

@@ -15,8 +15,7 @@ type session struct {
 	aead       *rtcpAEAD      // for RTCP, nil where the context does it
 	generation uint32
 	streams    map[uint32]*stream
-	last       *stream // the one used last, nil after Forget
-	forgotten  int     // SSRCs in context that are in use no more
+	forgotten  int // SSRCs in context that are in use no more
 
 	header     rtp.Header
 	rtcpHeader rtcp.Header
@@ -66,7 +65,6 @@ func (s *session) forget(ssrc uint32) {
 		}
 	}
 	delete(s.streams, ssrc)
-	s.last = nil
 }
 
 // rebuild goes on with a new context.

@@ -108,6 +108,13 @@ func (s *Send) Accept(now time.Duration, o *Outgoing) bool {
 	return true
 }
 
+// Prefetch asks for the memory beside the Send itself that the next packets
+// need.
+func (s *Send) Prefetch() {
+	s.sent.Prefetch()
+	s.rate.Prefetch()
+}
+
 // Pause forgets what was sent, because the Consumer was paused.
 func (s *Send) Pause() {
 	s.Forget()
