@@ -21,21 +21,24 @@ const (
 type pipe struct {
 	// Constant after newPipe.
 	send     func([]byte)
-	panicked func(any) // told what send panicked with
-	heard    func()    // called once, at the first datagram read
-	in       chan []byte
+	panicked func(any)     // told what send panicked with
+	heard    func()        // called once, at the first datagram read
+	ready    chan struct{} // capacity 1: something is in queue
 	done     chan struct{} // closed by Close
 	read     *deadline.Deadline
 	turn     *turn
 
-	once   sync.Once
-	first  sync.Once
-	queued atomic.Int64 // bytes in in
+	once  sync.Once
+	first sync.Once
 
 	connected atomic.Bool // reads need no turn any more
 
 	mu   sync.Mutex
 	mute func() bool // guarded by mu; true: WriteTo drops
+
+	inMu   sync.Mutex
+	queue  [][]byte // guarded by inMu
+	queued int      // guarded by inMu; bytes in queue
 }
 
 func newPipe(send func([]byte), heard func(), panicked func(any), mute func() bool, t *turn) *pipe {
@@ -43,7 +46,7 @@ func newPipe(send func([]byte), heard func(), panicked func(any), mute func() bo
 		send:     send,
 		panicked: panicked,
 		heard:    heard,
-		in:       make(chan []byte, maxQueued),
+		ready:    make(chan struct{}, 1),
 		done:     make(chan struct{}),
 		read:     deadline.New(),
 		turn:     t,
@@ -53,15 +56,40 @@ func newPipe(send func([]byte), heard func(), panicked func(any), mute func() bo
 
 // put queues a datagram, which becomes the pipe's.
 func (p *pipe) put(b []byte) bool {
-	if p.queued.Add(int64(len(b))) <= maxQueuedBytes {
-		select {
-		case p.in <- b:
-			return true
-		default:
-		}
+	p.inMu.Lock()
+	defer p.inMu.Unlock()
+	if len(p.queue) == maxQueued || p.queued+len(b) > maxQueuedBytes {
+		return false
 	}
-	p.queued.Add(-int64(len(b)))
-	return false
+	p.queue = append(p.queue, b)
+	p.queued += len(b)
+	p.signal()
+	return true
+}
+
+func (p *pipe) signal() {
+	select {
+	case p.ready <- struct{}{}:
+	default:
+	}
+}
+
+// take returns the next datagram, nil if there is none.
+func (p *pipe) take() []byte {
+	p.inMu.Lock()
+	defer p.inMu.Unlock()
+	if len(p.queue) == 0 {
+		return nil
+	}
+	b := p.queue[0]
+	p.queue[0] = nil
+	p.queued -= len(b)
+	if p.queue = p.queue[1:]; len(p.queue) == 0 {
+		p.queue = nil // most connections say nothing for hours
+	} else {
+		p.signal()
+	}
+	return b
 }
 
 // ReadFrom is called by one goroutine of pion's.
@@ -75,20 +103,23 @@ func (p *pipe) ReadFrom(dst []byte) (int, net.Addr, error) {
 		return 0, nil, os.ErrDeadlineExceeded
 	default:
 	}
-	select {
-	case b := <-p.in:
-		p.queued.Add(-int64(len(b)))
-		if !p.connected.Load() {
-			p.first.Do(p.heard)
-			if !p.turn.take(p.done, expired) {
-				return 0, nil, net.ErrClosed
+	for {
+		if b := p.take(); b != nil {
+			if !p.connected.Load() {
+				p.first.Do(p.heard)
+				if !p.turn.take(p.done, expired) {
+					return 0, nil, net.ErrClosed
+				}
 			}
+			return copy(dst, b), address{}, nil
 		}
-		return copy(dst, b), address{}, nil
-	case <-p.done:
-		return 0, nil, net.ErrClosed
-	case <-expired:
-		return 0, nil, os.ErrDeadlineExceeded
+		select {
+		case <-p.ready:
+		case <-p.done:
+			return 0, nil, net.ErrClosed
+		case <-expired:
+			return 0, nil, os.ErrDeadlineExceeded
+		}
 	}
 }
 
