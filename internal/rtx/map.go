@@ -32,21 +32,27 @@ type Item struct {
 	TL0PICIDX  uint8
 }
 
-// mapped is an Item in 8 bytes; the timestamp stands beside it. Like all items
-// of a ring it is blank when zero, which flagUsed prevents.
+// mapped is what every Item has, in 4 bytes; the timestamp stands beside it.
+// Like all items of a ring it is blank when zero, which flagUsed prevents.
 type mapped struct {
 	ingress uint16
-	resent  uint16 // low bits of the time in ms, when flagResent
-	picture uint16
-	tl0     uint8
 	flags   uint8
 }
 
+// more is what few items have.
+type more struct {
+	resent  uint16 // low bits of the time in ms, when flagResent
+	picture uint16 // when flagPicture, as is tl0
+	tl0     uint8
+}
+
 // A Map finds the packets that one Consumer sent by the sequence numbers it
-// sent them with. It takes 12 bytes for each packet that is young enough and
-// nothing before the first one. Make it with [NewMap].
+// sent them with. It takes 8 bytes for each packet that is young enough, 6 more
+// once one of them was sent again or has another picture id, and nothing before
+// the first one. Make it with [NewMap].
 type Map struct {
 	ring   ring[mapped]
+	more   []more        // of the same slots; nil while no item has it
 	newest time.Duration // when the last one was inserted
 }
 
@@ -59,18 +65,43 @@ func NewMap(age time.Duration, clockRate uint32) Map {
 // Insert takes note of a packet about to be sent with sequence number seq. A
 // [Duplicate] must not be sent: it would repeat an SRTP index.
 func (m *Map) Insert(now time.Duration, seq uint16, i Item) Outcome {
-	v := mapped{ingress: i.Ingress, picture: i.PictureID, tl0: i.TL0PICIDX, flags: i.Stream&(MaxStreams-1) | flagUsed}
+	v := mapped{ingress: i.Ingress, flags: i.Stream&(MaxStreams-1) | flagUsed}
 	if i.Marker {
 		v.flags |= flagMarker
 	}
 	if i.HasPicture {
 		v.flags |= flagPicture
 	}
+	size := len(m.ring.slots)
 	outcome := m.ring.insert(seq, i.Timestamp, v)
+	if m.more != nil && size != len(m.ring.slots) {
+		m.resize()
+	}
 	if outcome == Stored {
 		m.newest = now
+		if i.HasPicture {
+			x := m.moreOf(seq)
+			x.picture, x.tl0 = i.PictureID, i.TL0PICIDX
+		}
 	}
 	return outcome
+}
+
+// moreOf returns the rest of the item of seq, which is there.
+func (m *Map) moreOf(seq uint16) *more {
+	if m.more == nil {
+		m.more = make([]more, len(m.ring.slots))
+	}
+	return &m.more[int(m.ring.extend(seq))&(len(m.more)-1)]
+}
+
+// resize follows the ring, which has grown.
+func (m *Map) resize() {
+	old := m.more
+	m.more = make([]more, len(m.ring.slots))
+	for ext := m.ring.first; ext <= m.ring.last; ext++ {
+		m.more[int(ext)&(len(m.more)-1)] = old[int(ext)&(len(old)-1)]
+	}
 }
 
 // Prefetch asks for the memory that the next packets need.
@@ -78,7 +109,7 @@ func (m *Map) Prefetch() {
 	if r := &m.ring; !r.empty() {
 		prefetch.Of(r.at(r.first))
 		prefetch.Of(r.at(r.last + 1))
-		prefetch.Of(r.at(r.last + 5)) // the next line
+		prefetch.Of(r.at(r.last + 4)) // maybe the next line
 	}
 }
 
@@ -88,7 +119,7 @@ func (m *Map) Lookup(now time.Duration, seq uint16) (Item, bool) {
 	if s == nil {
 		return Item{}, false
 	}
-	return s.item.item(s.timestamp), true
+	return m.item(seq, s), true
 }
 
 // Due is Lookup for a packet that a NACK asks for: it finds none while the last
@@ -99,12 +130,12 @@ func (m *Map) Due(now, roundTrip time.Duration, seq uint16) (Item, bool) {
 		return Item{}, false
 	}
 	if s.item.flags&flagResent != 0 {
-		ago := time.Duration(millis(now) - s.item.resent)
+		ago := time.Duration(millis(now) - m.moreOf(seq).resent)
 		if ago <= roundTrip/time.Millisecond {
 			return Item{}, false
 		}
 	}
-	return s.item.item(s.timestamp), true
+	return m.item(seq, s), true
 }
 
 // Resent takes note that a packet was sent again and reports whether that was
@@ -116,15 +147,18 @@ func (m *Map) Resent(now time.Duration, seq uint16) (first bool) {
 	}
 	first = s.item.flags&flagResent == 0
 	s.item.flags |= flagResent
-	s.item.resent = millis(now)
+	m.moreOf(seq).resent = millis(now)
 	return first
 }
 
 // Clear forgets everything and gives up the memory.
-func (m *Map) Clear() { m.ring.reset() }
+func (m *Map) Clear() {
+	m.ring.reset()
+	m.more = nil
+}
 
 // Size returns the bytes of memory behind the Map.
-func (m *Map) Size() int { return len(m.ring.slots) * 12 }
+func (m *Map) Size() int { return len(m.ring.slots)*8 + len(m.more)*6 }
 
 func (m *Map) find(now time.Duration, seq uint16) *slot[mapped] {
 	if now-m.newest > stale {
@@ -133,16 +167,18 @@ func (m *Map) find(now time.Duration, seq uint16) *slot[mapped] {
 	return m.ring.get(seq)
 }
 
-func (v mapped) item(timestamp uint32) Item {
-	return Item{
-		Stream:     v.flags & (MaxStreams - 1),
-		Ingress:    v.ingress,
-		Timestamp:  timestamp,
-		Marker:     v.flags&flagMarker != 0,
-		HasPicture: v.flags&flagPicture != 0,
-		PictureID:  v.picture,
-		TL0PICIDX:  v.tl0,
+// item makes the Item of seq whole.
+func (m *Map) item(seq uint16, s *slot[mapped]) Item {
+	v := s.item
+	i := Item{
+		Stream: v.flags & (MaxStreams - 1), Ingress: v.ingress, Timestamp: s.timestamp,
+		Marker: v.flags&flagMarker != 0, HasPicture: v.flags&flagPicture != 0,
 	}
+	if i.HasPicture {
+		x := m.moreOf(seq)
+		i.PictureID, i.TL0PICIDX = x.picture, x.tl0
+	}
+	return i
 }
 
 func millis(now time.Duration) uint16 { return uint16(now / time.Millisecond) }

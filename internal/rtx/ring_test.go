@@ -224,20 +224,51 @@ func TestMap(t *testing.T) {
 	assert.Zero(t, m.Size())
 }
 
-// TestMapSize holds a Consumer to its budget: 110 packets/s of video fit 3 KiB.
+// TestMapSize holds a Consumer to its budget: 110 packets/s of video fit 2 KiB.
 func TestMapSize(t *testing.T) {
-	assert.Equal(t, uintptr(12), unsafe.Sizeof(slot[mapped]{}))
+	assert.Equal(t, uintptr(8), unsafe.Sizeof(slot[mapped]{}))
 	assert.Equal(t, uintptr(16), unsafe.Sizeof(slot[Entry]{}))
 	m := NewMap(VideoAge, 90_000)
 	assert.Zero(t, m.Size())
 	for i := range 5000 {
 		require.Equal(t, Stored, m.Insert(0, uint16(i), Item{Timestamp: uint32(i * 90_000 / 110)}))
 	}
-	assert.Equal(t, 256*12, m.Size())
+	assert.Equal(t, 256*8, m.Size())
 	for i := range 70_000 {
 		m.Insert(0, uint16(5000+i), Item{Timestamp: uint32(5000*90_000/110 + i)})
 	}
-	assert.Equal(t, 4096*12, m.Size(), "the most it takes")
+	assert.Equal(t, 4096*8, m.Size(), "the most it takes")
+}
+
+// TestMapMore lets a Map grow that has items with pictures and resent ones.
+func TestMapMore(t *testing.T) {
+	const ms = time.Millisecond
+	m := NewMap(VideoAge, 90_000)
+	want := func(i int) Item {
+		x := Item{Timestamp: uint32(i * 10), Ingress: uint16(i + 7), Stream: uint8(i % MaxStreams), Marker: i%4 == 0}
+		if i%3 == 0 {
+			x.HasPicture, x.PictureID, x.TL0PICIDX = true, uint16(i), uint8(i)
+		}
+		return x
+	}
+	const first = 65_000 // the numbers wrap
+	for i := range 5000 {
+		require.Equal(t, Stored, m.Insert(0, uint16(first+i), want(i)))
+		if i%5 == 0 {
+			require.True(t, m.Resent(time.Duration(i)*ms, uint16(first+i)))
+		}
+		if i%100 != 99 {
+			continue
+		}
+		for k := max(0, i-maxSlots+1); k <= i; k++ {
+			got, ok := m.Lookup(0, uint16(first+k))
+			require.True(t, ok)
+			require.Equal(t, want(k), got)
+			_, due := m.Due(time.Duration(k)*ms, ms, uint16(first+k))
+			require.Equal(t, k%5 != 0, due)
+		}
+	}
+	assert.Equal(t, 4096*(8+6), m.Size())
 }
 
 func TestNoAllocation(t *testing.T) {

@@ -3,7 +3,7 @@
 // One [Store] for each stream of a Producer holds the packets themselves, once
 // for all its Consumers. Each Consumer has a [Map] from the sequence numbers
 // that it sent to those of the Store, with what it changed in the packet: some
-// 3 KiB where a copy of every packet would take 260.
+// 4 KiB where a copy of every packet would take 260.
 //
 // How many packets are remembered and which ones fit follows mediasoup: up to
 // 2,500 sequence numbers, two seconds of video or one of audio, measured in
