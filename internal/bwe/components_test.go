@@ -399,6 +399,19 @@ func TestHistory(t *testing.T) {
 		}
 		assert.Len(t, h.ring, minHistory)
 	})
+	t.Run("gives up what it does not need", func(t *testing.T) {
+		var h history
+		for i := range 3000 {
+			require.True(t, h.add(time.Duration(i)*msec, uint16(i), 100))
+		}
+		require.Len(t, h.ring, 4096)
+		for i := 3000; i < 30_000; i++ {
+			require.True(t, h.add(time.Duration(i)*msec, uint16(i), 100))
+			require.Equal(t, time.Duration(i-5)*msec, h.sentAt(h.find(h.newest-5)))
+			h.ack(h.find(h.newest))
+		}
+		require.Len(t, h.ring, minHistory)
+	})
 	t.Run("makes numbers whole", func(t *testing.T) {
 		const start, size = 3 * time.Hour, 65_535 // beyond 32 bits of µs and, soon, of bytes
 		var h history

@@ -7,6 +7,9 @@ const (
 	// maxHistory bounds the memory of sent packets: 1.6 s at 5,000 packets/s.
 	// It is below half of the sequence numbers, so that each means one packet.
 	maxHistory = 1 << 13
+	// unusedPart is the part of a history that what is not acknowledged must leave, once
+	// around, so that half of it is given up.
+	unusedPart = 8
 	// memory is how long a packet that is not acknowledged is worth a bigger
 	// history.
 	memory = 3 * time.Second
@@ -66,8 +69,12 @@ func (h *history) add(now time.Duration, wideSeq uint16, size int) bool {
 	}
 	p := &h.ring[seq&int64(len(h.ring)-1)]
 	if p.seq != 0 && h.seqOf(p) > h.acked && now-h.sentAt(p) < memory && len(h.ring) < maxHistory {
-		h.grow()
+		h.resize(2 * len(h.ring))
 		p = &h.ring[seq&int64(len(h.ring)-1)]
+	}
+	if n := int64(len(h.ring)); seq&(n-1) == 0 && n > minHistory && seq-max(h.acked, 1<<16) < n/unusedPart {
+		h.resize(int(n / 2))
+		p = &h.ring[seq&(n/2-1)]
 	}
 	h.newest, h.at = seq, now
 	h.total += int64(size)
@@ -102,12 +109,13 @@ func (h *history) clusterOf(p *sent) int {
 	return h.cluster - int(uint8(h.cluster)-p.probe)
 }
 
-func (h *history) grow() {
+// resize makes room for n packets, the newest.
+func (h *history) resize(n int) {
 	old := h.ring
-	h.ring = make([]sent, 2*len(old))
-	for i := range old {
-		if p := &old[i]; p.seq != 0 {
-			h.ring[h.seqOf(p)&int64(len(h.ring)-1)] = *p
+	h.ring = make([]sent, n)
+	for seq := max(h.newest-int64(min(n, len(old)))+1, 1<<16); seq <= h.newest; seq++ {
+		if p := &old[seq&int64(len(old)-1)]; p.seq == uint32(seq) {
+			h.ring[seq&int64(n-1)] = *p
 		}
 	}
 }

@@ -19,7 +19,7 @@ type throughput struct {
 	first   time.Duration // arrival
 	newest  int64         // slot
 	bytes   [slots]int32
-	packets [slots]int32
+	packets [slots]uint16
 }
 
 func (t *throughput) reset() { *t = throughput{} }
@@ -68,11 +68,11 @@ func (t *throughput) rate(window time.Duration) (r float64, ok bool) {
 	if n < int64(minWindow/slot) {
 		return 0, false
 	}
-	bytes, packets := int64(0), int32(0)
+	bytes, packets := int64(0), 0
 	for i := range n {
 		at := (t.newest - i) & (slots - 1)
 		bytes += int64(t.bytes[at])
-		packets += t.packets[at]
+		packets += int(t.packets[at])
 	}
 	if packets < minArrivals {
 		return 0, false
