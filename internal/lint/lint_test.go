@@ -77,7 +77,8 @@ var layers = map[string]int{
 	"acceptance": 6,
 	"wrap":       6,
 
-	"internal/peer": 6,
+	"internal/peer":      6,
+	"vertical/placement": 6,
 
 	"cmd/mafalda-worker": 9,
 
