@@ -79,6 +79,7 @@ var layers = map[string]int{
 
 	"internal/peer":      6,
 	"vertical/placement": 6,
+	"vertical/registry":  6,
 
 	"cmd/mafalda-worker": 9,
 

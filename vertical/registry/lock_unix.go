@@ -1,0 +1,49 @@
+//go:build unix && !solaris && !aix
+
+package registry
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// errLocked says that somebody has the file.
+var errLocked = errors.New("locked")
+
+// lockFile opens a file, which is created if it is missing, and locks it until
+// it is closed. Error: errLocked.
+func lockFile(name string) (*os.File, error) {
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o666)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err != unix.EINTR {
+			break
+		}
+	}
+	if err == nil {
+		return f, nil
+	}
+	_ = f.Close() // the first error counts
+	if err == unix.EWOULDBLOCK {
+		return nil, errLocked
+	}
+	return nil, &os.PathError{Op: "lock", Path: name, Err: err}
+}
+
+// ours returns an error unless dir is a directory that belongs to this user.
+func ours(dir string) error {
+	var st unix.Stat_t
+	if err := unix.Lstat(dir, &st); err != nil {
+		return &os.PathError{Op: "stat", Path: dir, Err: err}
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFDIR || int(st.Uid) != os.Getuid() {
+		return fmt.Errorf("%s is not a directory of this user", dir)
+	}
+	return nil
+}

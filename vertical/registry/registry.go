@@ -1,0 +1,145 @@
+// Package registry counts the Workers of a machine, across the processes that
+// run them: together they are to be no more than it has CPUs.
+//
+// The state is a directory with one file for each CPU. Who has a CPU has an
+// advisory lock on its file, for as long as it needs it. The system drops the
+// lock when the process ends, however it ends: nothing has to be cleaned up, no
+// PID is mistaken for that of a successor, and processes in containers that share
+// the directory need not see each other. What is in a file, a PID and when that
+// process started, is for people: it tells who has the CPU.
+package registry
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/mafalda-sfu/mafalda"
+)
+
+// A Registry is a directory in which processes register what they use. Its
+// methods may be called by many goroutines at a time.
+type Registry struct {
+	dir string
+}
+
+// Open returns the Registry in a directory, which is created if it is missing.
+// It has to be on a local file system. All processes that are given the same one
+// share the CPUs; they need permission to write to its files.
+func Open(dir string) (*Registry, error) {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return nil, err
+	}
+	// A system that knows no locks says so here and not later.
+	f, err := lockFile(filepath.Join(dir, "probe"))
+	if err == nil {
+		err = f.Close()
+	} else if errors.Is(err, errLocked) { // then it does
+		err = nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &Registry{dir}, nil
+}
+
+// Default returns the Registry that all processes of this user share.
+func Default() (*Registry, error) {
+	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" {
+		return Open(filepath.Join(dir, "mafalda"))
+	}
+	dir := filepath.Join(os.TempDir(), "mafalda-"+strconv.Itoa(os.Getuid()))
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return nil, err
+	}
+	// The parent may be writable for all: what is there has to be ours.
+	if err := ours(dir); err != nil {
+		return nil, err
+	}
+	return Open(dir)
+}
+
+// Acquire takes one of the first limit CPUs, until release is called or the
+// process ends. It does not wait. When none is free the error is a
+// [mafalda.ErrUnavailable] that says who has them. Processes with different
+// limits get along: each takes one only while fewer than its limit are taken
+// of those.
+func (r *Registry) Acquire(limit int) (release func(), err error) {
+	for i := range limit {
+		f, err := lockFile(r.file(i))
+		if errors.Is(err, errLocked) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if err := write(f); err != nil {
+			_ = f.Close() // the first error counts
+			return nil, err
+		}
+		return sync.OnceFunc(func() {
+			_ = f.Truncate(0) // only people would read it
+			_ = f.Close()     // and with it the lock goes
+		}), nil
+	}
+	return nil, fmt.Errorf("all %d CPUs are in use%s: %w", limit, r.who(limit), mafalda.ErrUnavailable)
+}
+
+// A Holder is a process that has a CPU.
+type Holder struct {
+	// CPU is the number of the CPU in the Registry, from 0.
+	CPU int
+	// PID is the id of the process.
+	PID int
+}
+
+// Holders returns who has one of the first limit CPUs. It is a snapshot to look
+// at: it takes no lock, so as to be in nobody's way, and leaves out processes
+// that have ended or are of another PID namespace.
+func (r *Registry) Holders(limit int) []Holder {
+	var out []Holder
+	for i := range limit {
+		b, err := os.ReadFile(r.file(i))
+		if err != nil {
+			continue
+		}
+		var pid int
+		var start uint64
+		if _, err := fmt.Sscan(string(b), &pid, &start); err != nil {
+			continue // free, or being written just now
+		}
+		if now, ok := startTime(pid); ok && now == start {
+			out = append(out, Holder{CPU: i, PID: pid})
+		}
+	}
+	return out
+}
+
+func (r *Registry) file(i int) string { return filepath.Join(r.dir, "cpu"+strconv.Itoa(i)) }
+
+// who returns the PIDs of all holders for an error.
+func (r *Registry) who(limit int) string {
+	var pids []string
+	for _, h := range r.Holders(limit) {
+		pids = append(pids, strconv.Itoa(h.PID))
+	}
+	if pids == nil {
+		return ""
+	}
+	return " by the processes " + strings.Join(pids, ", ")
+}
+
+// write says in f whose it is.
+func write(f *os.File) error {
+	pid := os.Getpid()
+	start, _ := startTime(pid)
+	if err := f.Truncate(0); err != nil {
+		return err
+	}
+	_, err := f.WriteAt(fmt.Appendf(nil, "%d %d\n", pid, start), 0)
+	return err
+}
