@@ -22,7 +22,8 @@ type PipeToRouterOptions struct {
 
 	// ListenInfo is where both PipeTransports receive: its IP has to be one that
 	// each side reaches. nil means UDP on 127.0.0.1; RTP and RTCP between
-	// Workers of this process then go through memory, unless encrypted.
+	// Workers of this process then go through memory, unless encrypted; wrapped
+	// PipeTransports too, if they have a method Inner() PipeTransport.
 	ListenInfo *ListenInfo
 	// EnableRTX repairs losses between the PipeTransports.
 	EnableRTX bool

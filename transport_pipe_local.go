@@ -111,10 +111,10 @@ func (t *pipeTransport) connected(d *engine.TransportDump, notes []engine.Notifi
 func (t *pipeTransport) notify(n engine.Notification) { t.notifyCommon(n) }
 
 // connectInMemory connects two PipeTransports of Workers of this process, and
-// reports whether they are such.
+// reports whether they are such, or pass everything through to such.
 func connectInMemory(ctx context.Context, a, b PipeTransport) (done bool, err error) {
-	x, okX := a.(*pipeTransport)
-	y, okY := b.(*pipeTransport)
+	x, okX := innermost(a).(*pipeTransport)
+	y, okY := innermost(b).(*pipeTransport)
 	if !okX || !okY {
 		return false, nil
 	}
@@ -130,4 +130,15 @@ func connectInMemory(ctx context.Context, a, b PipeTransport) (done bool, err er
 	x.connected(&dumpX, notesX)
 	y.connected(&dumpY, notesY)
 	return true, nil
+}
+
+// innermost returns what t passes everything through to, if it says so.
+func innermost(t PipeTransport) PipeTransport {
+	for {
+		w, ok := t.(interface{ Inner() PipeTransport })
+		if !ok {
+			return t
+		}
+		t = w.Inner()
+	}
 }
