@@ -52,7 +52,7 @@ func (r *router) Transports() []Transport {
 
 func (r *router) CreateWebRTCTransport(ctx context.Context, o WebRTCTransportOptions) (WebRTCTransport, error) {
 	const op = "CreateWebRTCTransport"
-	if err := o.validate(); err != nil {
+	if err := o.Validate(); err != nil {
 		return nil, r.fail(op, err)
 	}
 	var server *webRTCServer
@@ -101,7 +101,7 @@ func (r *router) serverOf(s WebRTCServer) (*webRTCServer, error) {
 
 func (r *router) CreatePlainTransport(ctx context.Context, o PlainTransportOptions) (PlainTransport, error) {
 	const op = "CreatePlainTransport"
-	if err := o.validate(); err != nil {
+	if err := o.Validate(); err != nil {
 		return nil, r.fail(op, err)
 	}
 	t := newPlainTransport(r, o)
@@ -128,7 +128,7 @@ func (r *router) CreatePlainTransport(ctx context.Context, o PlainTransportOptio
 
 func (r *router) CreatePipeTransport(ctx context.Context, o PipeTransportOptions) (PipeTransport, error) {
 	const op = "CreatePipeTransport"
-	if err := o.validate(); err != nil {
+	if err := o.Validate(); err != nil {
 		return nil, r.fail(op, err)
 	}
 	t := newPipeTransport(r, o)
@@ -150,7 +150,7 @@ func (r *router) CreatePipeTransport(ctx context.Context, o PipeTransportOptions
 
 func (r *router) CreateDirectTransport(ctx context.Context, o DirectTransportOptions) (DirectTransport, error) {
 	const op = "CreateDirectTransport"
-	if err := o.validate(); err != nil {
+	if err := o.Validate(); err != nil {
 		return nil, r.fail(op, err)
 	}
 	t := newDirectTransport(r, o.AppData)

@@ -105,7 +105,9 @@ func (o *AudioLevelObserverOptions) threshold() int {
 	return *o.Threshold
 }
 
-func (o *AudioLevelObserverOptions) validate() error {
+// Validate returns the [ErrInvalidArgument] that a call with these options gets,
+// or nil. Only a call knows more: whether a port is free, or a file there.
+func (o *AudioLevelObserverOptions) Validate() error {
 	if o.MaxEntries < 0 || o.MaxEntries > 65535 {
 		return invalid("MaxEntries %d is not between 1 and 65535", o.MaxEntries)
 	}
@@ -145,7 +147,9 @@ type ActiveSpeakerObserverOptions struct {
 	AppData any
 }
 
-func (o *ActiveSpeakerObserverOptions) validate() error {
+// Validate returns the [ErrInvalidArgument] that a call with these options gets,
+// or nil. Only a call knows more: whether a port is free, or a file there.
+func (o *ActiveSpeakerObserverOptions) Validate() error {
 	return validateInterval(o.Interval, 100*time.Millisecond)
 }
 

@@ -45,7 +45,7 @@ func (r *router) RTPObservers() []RTPObserver {
 
 func (r *router) CreateAudioLevelObserver(ctx context.Context, o AudioLevelObserverOptions) (AudioLevelObserver, error) {
 	const op = "CreateAudioLevelObserver"
-	if err := o.validate(); err != nil {
+	if err := o.Validate(); err != nil {
 		return nil, r.fail(op, err)
 	}
 	x := newRTPObserver(r, RTPObserverTypeAudioLevel, "AudioLevelObserver", o.AppData)
@@ -63,7 +63,7 @@ func (r *router) CreateAudioLevelObserver(ctx context.Context, o AudioLevelObser
 
 func (r *router) CreateActiveSpeakerObserver(ctx context.Context, o ActiveSpeakerObserverOptions) (ActiveSpeakerObserver, error) {
 	const op = "CreateActiveSpeakerObserver"
-	if err := o.validate(); err != nil {
+	if err := o.Validate(); err != nil {
 		return nil, r.fail(op, err)
 	}
 	x := newRTPObserver(r, RTPObserverTypeActiveSpeaker, "ActiveSpeakerObserver", o.AppData)

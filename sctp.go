@@ -30,7 +30,7 @@ type SCTPOptions struct {
 
 const defaultBufferedAmountLowThreshold = 1024
 
-func (o *SCTPOptions) validate() error {
+func (o *SCTPOptions) validateSCTP() error {
 	return validateSizes(
 		o.MaxSendMessageSize, o.MaxReceiveMessageSize, o.SCTPSendBufferSize,
 		o.SCTPPerStreamSendQueueLimit, o.SCTPMaxReceiverWindowBufferSize, o.bufferedAmountLowThreshold(),

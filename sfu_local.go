@@ -71,7 +71,7 @@ func (s *sfu) CreateWorker(ctx context.Context, settings WorkerSettings) (Worker
 
 // createWorker starts a Worker on d, nil for the driver of the system.
 func (s *sfu) createWorker(ctx context.Context, settings WorkerSettings, d driver.Driver) (*worker, error) {
-	if err := settings.validate(); err != nil {
+	if err := settings.Validate(); err != nil {
 		return nil, err
 	}
 	if err := ctx.Err(); err != nil {

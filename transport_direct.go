@@ -12,7 +12,9 @@ type DirectTransportOptions struct {
 	AppData any
 }
 
-func (o *DirectTransportOptions) validate() error {
+// Validate returns the [ErrInvalidArgument] that a call with these options gets,
+// or nil. Only a call knows more: whether a port is free, or a file there.
+func (o *DirectTransportOptions) Validate() error {
 	return validateSizes(o.MaxSendMessageSize, o.MaxReceiveMessageSize)
 }
 

@@ -23,14 +23,16 @@ type PipeTransportOptions struct {
 	AppData any
 }
 
-func (o *PipeTransportOptions) validate() error {
+// Validate returns the [ErrInvalidArgument] that a call with these options gets,
+// or nil. Only a call knows more: whether a port is free, or a file there.
+func (o *PipeTransportOptions) Validate() error {
 	if err := o.ListenInfo.validate(); err != nil {
 		return err
 	}
 	if o.ListenInfo.Protocol != ProtocolUDP {
 		return invalid("a PipeTransport listens on UDP only")
 	}
-	return o.SCTPOptions.validate()
+	return o.validateSCTP()
 }
 
 // PipeTransportConnectOptions are the options of [PipeTransport.Connect].

@@ -33,7 +33,9 @@ type PlainTransportOptions struct {
 	AppData any
 }
 
-func (o *PlainTransportOptions) validate() error {
+// Validate returns the [ErrInvalidArgument] that a call with these options gets,
+// or nil. Only a call knows more: whether a port is free, or a file there.
+func (o *PlainTransportOptions) Validate() error {
 	for _, l := range []*ListenInfo{&o.ListenInfo, o.RTCPListenInfo} {
 		if l == nil {
 			continue
@@ -45,7 +47,7 @@ func (o *PlainTransportOptions) validate() error {
 			return invalid("a PlainTransport listens on UDP only")
 		}
 	}
-	if err := o.SCTPOptions.validate(); err != nil {
+	if err := o.validateSCTP(); err != nil {
 		return err
 	}
 	return o.srtpCryptoSuite().validate()

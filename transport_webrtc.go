@@ -46,7 +46,9 @@ const (
 	maxICEConsentTimeout     = 60 * time.Second
 )
 
-func (o *WebRTCTransportOptions) validate() error {
+// Validate returns the [ErrInvalidArgument] that a call with these options gets,
+// or nil. Only a call knows more: whether a port is free, or a file there.
+func (o *WebRTCTransportOptions) Validate() error {
 	if o.WebRTCServer == nil {
 		if len(o.ListenInfos) == 0 {
 			return invalid("neither WebRTCServer nor ListenInfos is given")
@@ -61,7 +63,7 @@ func (o *WebRTCTransportOptions) validate() error {
 	if err := validateOutgoingBitrate(o.InitialAvailableOutgoingBitrate); err != nil {
 		return err
 	}
-	return o.SCTPOptions.validate()
+	return o.validateSCTP()
 }
 
 // iceConsentTimeout returns ICEConsentTimeout with its default.

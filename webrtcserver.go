@@ -11,7 +11,9 @@ type WebRTCServerOptions struct {
 	AppData any
 }
 
-func (o *WebRTCServerOptions) validate() error {
+// Validate returns the [ErrInvalidArgument] that a call with these options gets,
+// or nil. Only a call knows more: whether a port is free, or a file there.
+func (o *WebRTCServerOptions) Validate() error {
 	if len(o.ListenInfos) == 0 {
 		return invalid("ListenInfos is empty")
 	}

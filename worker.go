@@ -43,7 +43,9 @@ type WorkerSettings struct {
 	AppData any
 }
 
-func (s *WorkerSettings) validate() error {
+// Validate returns the [ErrInvalidArgument] that a call with these options gets,
+// or nil. Only a call knows more: whether a port is free, or a file there.
+func (s *WorkerSettings) Validate() error {
 	if err := s.LogLevel.validate(); err != nil {
 		return err
 	}
@@ -79,7 +81,9 @@ type WorkerUpdateableSettings struct {
 	LogTags []LogTag
 }
 
-func (s *WorkerUpdateableSettings) validate() error {
+// Validate returns the [ErrInvalidArgument] that a call with these options gets,
+// or nil. Only a call knows more: whether a port is free, or a file there.
+func (s *WorkerUpdateableSettings) Validate() error {
 	if err := s.LogLevel.validate(); err != nil {
 		return err
 	}

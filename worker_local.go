@@ -77,7 +77,7 @@ func (w *worker) Routers() []Router {
 
 func (w *worker) CreateWebRTCServer(ctx context.Context, o WebRTCServerOptions) (WebRTCServer, error) {
 	const op = "CreateWebRTCServer"
-	if err := o.validate(); err != nil {
+	if err := o.Validate(); err != nil {
 		return nil, w.fail(op, err)
 	}
 	s := newWebRTCServer(w, o.AppData)
@@ -127,7 +127,7 @@ func (w *worker) CreateRouter(ctx context.Context, o RouterOptions) (Router, err
 
 func (w *worker) UpdateSettings(ctx context.Context, s WorkerUpdateableSettings) error {
 	const op = "UpdateSettings"
-	err := s.validate()
+	err := s.Validate()
 	if err == nil {
 		err = ctx.Err()
 	}
