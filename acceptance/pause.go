@@ -39,14 +39,16 @@ func testPauseConsumer(t *testing.T, s *suite) {
 	r := s.room(t)
 	in := r.plainEnd(t, mafalda.PlainTransportOptions{})
 	p := in.produce(t, mafalda.MediaKindAudio, audio("", 1))
+	src := opusSource(1)
 	for _, out := range []*end{r.directEnd(t), r.webRTCEnd(t, overUDP(), peer.Config{})} {
 		other := r.directEnd(t)
+		witness := out.consume(t, r, p) // hears of a packet before c does
 		c, oc := out.consume(t, r, p), other.consume(t, r, p)
-		src := opusSource(1)
 		send := func(text string) {
 			t.Helper()
 			in.sendRTP(t, src.packet([]byte(text)))
 			require.Equal(t, text, string(other.next(t, oc).Payload))
+			require.Equal(t, text, string(out.next(t, witness).Payload))
 		}
 		send("before")
 		before := out.next(t, c)

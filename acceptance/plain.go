@@ -285,7 +285,11 @@ func testPlainComedia(t *testing.T, s *suite) {
 	e.sendRTP(t, src.packet([]byte("again")))
 	require.Equal(t, "again", string(far.next(t, c).Payload))
 	far.sendRTP(t, ret.packet([]byte("back")))
-	require.Equal(t, "back", string(e.next(t, back).Payload))
+	got := e.next(t, back)
+	if string(got.Payload) == "to nobody yet" { // it was in a pipe all the time
+		got = e.next(t, back)
+	}
+	require.Equal(t, "back", string(got.Payload))
 	require.Equal(t, []string{"tuple"}, j.read())
 	require.Equal(t, tuple, tr.Tuple())
 }

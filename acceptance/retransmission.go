@@ -93,12 +93,12 @@ func testRetransmissionDownByRTX(t *testing.T, s *suite) {
 	r := s.room(t)
 	in := r.directEnd(t)
 	p := in.produce(t, mafalda.MediaKindVideo, video("", 1))
+	src := vp8Source(1)
 	for _, out := range []*end{
 		r.webRTCEnd(t, overUDP(), peer.Config{}), r.plainEnd(t, mafalda.PlainTransportOptions{}), r.directEnd(t),
 	} {
 		c := out.consume(t, r, p)
 		rtx := c.RTPParameters().Encodings[0].RTX.SSRC
-		src := vp8Source(1)
 		var sent []*rtp.Packet
 		for i := range 20 {
 			in.sendRTP(t, src.packet(vp8Key(fmt.Sprint(i)), marked, extended(t, 13, []byte{0x0b})))

@@ -94,10 +94,10 @@ func testRTCPSenderReport(t *testing.T, s *suite) {
 	r := s.room(t)
 	in := r.plainEnd(t, mafalda.PlainTransportOptions{})
 	p := in.produce(t, mafalda.MediaKindAudio, audio("", 1))
+	src := opusSource(1)
 	for _, out := range []*end{r.webRTCEnd(t, overUDP(), peer.Config{}), r.plainEnd(t, mafalda.PlainTransportOptions{})} {
 		c := out.consume(t, r, p)
 		ssrc := c.RTPParameters().Encodings[0].SSRC
-		src := opusSource(1)
 		var last *rtp.Packet
 		octets := 0
 		for range 7 {

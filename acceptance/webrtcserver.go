@@ -282,7 +282,8 @@ func testServerTransportOverTCPOnly(t *testing.T, s *suite) {
 	require.Equal(t, "passive", c[0].TCPType)
 	require.Equal(t, "127.0.0.1", c[0].Address)
 	require.Equal(t, "127.0.0.1", c[0].IP)
-	require.Equal(t, d.TCPServers[0].Port, c[0].Port)
+	// A Worker that is made of several has a port on each.
+	require.Contains(t, d.TCPServers, mafalda.IPPort{IP: "127.0.0.1", Port: c[0].Port})
 	require.Equal(t, "host", c[0].Type)
 	require.Equal(t, mafalda.ICEStateNew, tr.ICEState())
 	require.Nil(t, tr.ICESelectedTuple())
