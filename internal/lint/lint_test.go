@@ -81,6 +81,8 @@ var layers = map[string]int{
 	"vertical/placement": 6,
 	"vertical/registry":  6,
 
+	"vertical": 7,
+
 	"cmd/mafalda-worker": 9,
 
 	"examples/room":   9,

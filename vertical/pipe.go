@@ -1,0 +1,143 @@
+package vertical
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"github.com/mafalda-sfu/mafalda"
+)
+
+// pipes are those of one Producer or DataProducer, by destination. They are
+// guarded by s.mu.
+type pipes map[*realRouter]*pipe
+
+// A pipe brings what is produced on one real Router to another one.
+type pipe struct {
+	of       pipes
+	from, to *realRouter
+
+	ready chan struct{} // closed when it was made or could not be
+
+	// Constant once ready is closed.
+	id    string                 // of the far end
+	media *mafalda.RTPParameters // of the far end; nil for data
+	near  io.Closer
+	err   error
+
+	// Guarded by s.mu.
+	uses int
+	idle *time.Timer // until it is closed, while it has no uses
+}
+
+// An outlet is where something can be consumed: the Producer itself, or the far
+// end of a pipe. Who is given one calls release when it does not need it any more.
+type outlet struct {
+	id   string // of the inner Producer or DataProducer
+	pipe *pipe  // nil if there is none
+}
+
+func (o *outlet) release() {
+	if o.pipe != nil {
+		o.pipe.release()
+	}
+}
+
+// reach returns how what o names, on the real Router from, can be consumed on to.
+// If it needs a pipe and there is none it is made: ten who want it at once make
+// one.
+func (of pipes) reach(ctx context.Context, from, to *realRouter, o mafalda.PipeToRouterOptions) (*outlet, error) {
+	if to == from {
+		return &outlet{id: o.ProducerID + o.DataProducerID}, nil // one of them is empty
+	}
+	s := from.r.w.s
+	s.mu.Lock()
+	x := of[to]
+	if x == nil {
+		x = &pipe{of: of, from: from, to: to, ready: make(chan struct{})}
+		of[to] = x
+		s.pipesMade++
+		go x.connect(o) // ends when it is connected
+	}
+	x.uses++
+	if x.idle != nil {
+		x.idle.Stop()
+		x.idle = nil
+	}
+	s.mu.Unlock()
+	select {
+	case <-x.ready:
+	case <-ctx.Done():
+		x.release()
+		return nil, ctx.Err()
+	}
+	if x.err != nil {
+		x.release()
+		return nil, cause(x.err)
+	}
+	return &outlet{x.id, x}, nil
+}
+
+func (x *pipe) connect(o mafalda.PipeToRouterOptions) {
+	defer close(x.ready)
+	o.Router, o.KeepID = x.to.inner, new(false)
+	r, err := x.from.inner.PipeToRouter(context.Background(), o)
+	if err != nil {
+		x.err = err
+		x.forget()
+		return
+	}
+	if far := r.PipeProducer; far != nil {
+		x.id, x.near, x.media = far.ID(), r.PipeConsumer, new(far.RTPParameters())
+		far.Observer().Close.On(func(struct{}) { x.forget() })
+		if far.Closed() { // perhaps before that
+			x.forget()
+		}
+		return
+	}
+	far := r.PipeDataProducer
+	x.id, x.near = far.ID(), r.PipeDataConsumer
+	far.Observer().Close.On(func(struct{}) { x.forget() })
+	if far.Closed() {
+		x.forget()
+	}
+}
+
+// forget sees to it that nobody is given x any more.
+func (x *pipe) forget() {
+	s := x.from.r.w.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	x.forgetLocked()
+}
+
+func (x *pipe) forgetLocked() {
+	if x.of[x.to] == x {
+		delete(x.of, x.to)
+	}
+}
+
+// release gives back a use. A pipe without uses is closed after a while.
+func (x *pipe) release() {
+	s := x.from.r.w.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	x.uses--
+	if x.uses > 0 || x.of[x.to] != x || x.idle != nil {
+		return
+	}
+	x.idle = s.later(func() {
+		s.mu.Lock()
+		x.idle = nil
+		if x.uses > 0 || x.of[x.to] != x {
+			s.mu.Unlock()
+			return
+		}
+		x.forgetLocked()
+		s.mu.Unlock()
+		<-x.ready
+		if x.near != nil {
+			_ = x.near.Close() // and with it the far end
+		}
+	})
+}

@@ -1,0 +1,103 @@
+package vertical_test
+
+import (
+	"fmt"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/mafalda-sfu/mafalda"
+	"github.com/mafalda-sfu/mafalda/acceptance"
+	"github.com/mafalda-sfu/mafalda/vertical"
+	"github.com/mafalda-sfu/mafalda/vertical/placement"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// A plenty is a Registry that always has a CPU: tests of many packages run at a
+// time.
+type plenty struct{}
+
+func (plenty) Acquire(int) (release func(), err error) { return func() {}, nil }
+
+// Elsewhere is the policy that puts each Transport on another Worker than the one
+// before.
+type elsewhere struct{ next int }
+
+func (p *elsewhere) Place(v *placement.View) int {
+	if v.CanGrow {
+		return placement.New
+	}
+	p.next++
+	return p.next % len(v.Candidates)
+}
+
+func workers(n int) vertical.Options {
+	return vertical.Options{CPUs: n, Registry: plenty{}, Policy: new(elsewhere)}
+}
+
+// differences returns the cases that an SFU of n real Workers can't pass.
+func differences(n int) map[string]string {
+	d := map[string]string{
+		"DTLS/LocalFingerprints": "certificates are those of real Workers, unless the settings name one for all",
+	}
+	if n > 1 {
+		d["SCTP/SlowListener"] = "what comes out of a pipe of data too fast is dropped there, as by mediasoup's"
+		d["KeyFrame/Resume"] = "both ends of a pipe ask for a key frame when a stream is resumed, one a little later"
+	}
+	return d
+}
+
+// A census counts the cases in which something was consumed, and those in which
+// that crossed a pipe.
+type census struct{ media, piped atomic.Int32 }
+
+// watch counts a case, whose SFU is sfu, when it ends.
+func (n *census) watch(t testing.TB, sfu *vertical.SFU) {
+	var consumed atomic.Bool
+	sfu.Observer().NewWorker.On(func(w mafalda.Worker) {
+		w.Observer().NewRouter.On(func(r mafalda.Router) {
+			r.Observer().NewTransport.On(func(tr mafalda.Transport) {
+				tr.Observer().NewConsumer.On(func(mafalda.Consumer) { consumed.Store(true) })
+				tr.Observer().NewDataConsumer.On(func(mafalda.DataConsumer) { consumed.Store(true) })
+			})
+		})
+	})
+	t.Cleanup(func() {
+		if consumed.Load() {
+			n.media.Add(1)
+			if sfu.Usage().PipesMade > 0 {
+				n.piped.Add(1)
+			}
+		}
+	})
+}
+
+func TestAcceptance(t *testing.T) {
+	for _, n := range []int{1, 2, 4} {
+		t.Run(fmt.Sprint(n, " Workers"), func(t *testing.T) {
+			var count census
+			t.Run("cases", func(t *testing.T) { // returns when its parallel subtests have ended
+				acceptance.Run(t, acceptance.Target{
+					New: func(t testing.TB) mafalda.SFU {
+						sfu := vertical.New(mafalda.New(), workers(n))
+						t.Cleanup(func() { require.NoError(t, sfu.Close()) })
+						count.watch(t, sfu)
+						return sfu
+					},
+					Skip: differences(n),
+				})
+			})
+			media, piped := count.media.Load(), count.piped.Load()
+			t.Logf("%d of %d cases with media crossed a pipe", piped, media)
+			if n == 1 {
+				assert.Zero(t, piped)
+			} else {
+				assert.GreaterOrEqual(t, 3*piped, media, "fewer than a third of the cases with media crossed a pipe")
+			}
+		})
+	}
+}
