@@ -35,6 +35,9 @@ type Target struct {
 	// means the method of [mafalda.Killer]; where the Workers are none, what needs
 	// a death is skipped, visibly.
 	Kill func(w mafalda.Worker, reason error) error
+	// KillUnder lets the engine die that serves a Transport, where a Worker is made
+	// of several and may go on without one. nil means that its Worker dies, by Kill.
+	KillUnder func(t mafalda.Transport, reason error) error
 	// KeepsMessages says that data messages for a slow listener are kept, so
 	// that the endpoint which sends them does not have to wait. It is for an
 	// implementation that is told of messages over a connection which it can't
@@ -67,6 +70,15 @@ func (s *suite) killer(t testing.TB, w mafalda.Worker) func(reason error) error 
 		t.Skip("needs Target.Kill, or a Worker that is a Killer")
 	}
 	return k.Kill
+}
+
+// killerUnder returns what lets the engine die that serves tr, of w.
+func (s *suite) killerUnder(t testing.TB, w mafalda.Worker, tr mafalda.Transport) func(reason error) error {
+	t.Helper()
+	if s.KillUnder != nil {
+		return func(reason error) error { return s.KillUnder(tr, reason) }
+	}
+	return s.killer(t, w)
 }
 
 // cases has all cases, by subject.
@@ -111,6 +123,8 @@ var cases = slices.Concat(
 	statsCases,
 	closeCases,
 	closedCases,
+	killCases,
+	isolationCases,
 	concurrencyCases,
 	eventCases,
 	copyCases,

@@ -144,7 +144,8 @@ func testMappingSequenceJump(t *testing.T, s *suite) {
 	in.sendRTP(t, src.packet([]byte("after")))
 	require.Equal(t, "after", string(out.next(t, c).Payload))
 	src.seq += 20000
-	for i := range 10 {
+	const sent = 20
+	for i := range sent {
 		in.sendRTP(t, src.packet(fmt.Append(nil, i)))
 	}
 	// The first is dropped on the way in; the next ones may be further on, where
@@ -154,8 +155,8 @@ func testMappingSequenceJump(t *testing.T, s *suite) {
 	first, err := strconv.Atoi(string(got.Payload))
 	require.NoError(t, err)
 	require.GreaterOrEqual(t, first, 1)
-	require.LessOrEqual(t, first, 4)
-	for i, seq := first+1, got.SequenceNumber+1; i < 10; i, seq = i+1, seq+1 {
+	require.Less(t, first, sent/2)
+	for i, seq := first+1, got.SequenceNumber+1; i < sent; i, seq = i+1, seq+1 {
 		got := out.next(t, c)
 		require.Equal(t, fmt.Sprint(i), string(got.Payload))
 		require.Equal(t, seq, got.SequenceNumber)
