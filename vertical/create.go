@@ -15,15 +15,19 @@ func create[T mafalda.Transport](
 	ctx context.Context, r *router, only *realWorker, server *server, data any,
 	f func(*realRouter, any) (T, error), outer func(T) T,
 ) (T, error) {
-	var none T
-	rr, err := r.enter(ctx, only)
-	if err != nil {
-		return none, err
-	}
-	inner, err := f(rr, &transportTag{rr: rr, server: server, data: data})
-	if err != nil {
+	var none, inner T
+	for i := 0; ; i++ {
+		rr, err := r.enter(ctx, only)
+		if err != nil {
+			return none, err
+		}
+		if inner, err = f(rr, &transportTag{rr: rr, server: server, data: data}); err == nil {
+			break
+		}
 		rr.leave()
-		return none, err
+		if i == attempts || !rr.died(err) {
+			return none, err
+		}
 	}
 	t := outer(inner)
 	if t.Closed() {

@@ -211,16 +211,20 @@ func (r *router) createObserver(
 	if err := r.check(ctx); err != nil {
 		return nil, r.fail(op, err)
 	}
-	rr, err := r.enter(ctx, nil)
-	if err != nil {
-		return nil, r.fail(op, err)
-	}
-	inner, err := f(rr.inner, &observerTag{rr: rr, data: data})
-	if err != nil {
+	for i := 0; ; i++ {
+		rr, err := r.enter(ctx, nil)
+		if err != nil {
+			return nil, r.fail(op, err)
+		}
+		inner, err := f(rr.inner, &observerTag{rr: rr, data: data})
+		if err == nil {
+			return r.w.s.space.RTPObserver(inner), nil
+		}
 		rr.leave()
-		return nil, r.fail(op, err)
+		if i == attempts || !rr.died(err) {
+			return nil, r.fail(op, err)
+		}
 	}
-	return r.w.s.space.RTPObserver(inner), nil
 }
 
 func (r *router) CreateAudioLevelObserver(ctx context.Context, o mafalda.AudioLevelObserverOptions) (mafalda.AudioLevelObserver, error) {

@@ -56,11 +56,21 @@ func (r *router) enter(ctx context.Context, only *realWorker) (*realRouter, erro
 			return rr, nil
 		}
 		rr.leave()
-		if i == attempts || r.Closed() || !errors.Is(rr.err, mafalda.ErrClosed) {
+		if i == attempts || !rr.died(rr.err) {
 			return nil, cause(rr.err)
 		}
-		// The Worker died meanwhile.
 	}
+}
+
+// died reports whether err is that the real Worker has died, and then sees to it
+// that nothing is placed there any more: its close events may be under way.
+func (rr *realRouter) died(err error) bool {
+	if !errors.Is(err, mafalda.ErrClosed) || rr.r.Closed() || !rr.w.inner.Closed() {
+		return false
+	}
+	rr.gone()
+	rr.w.gone()
+	return true
 }
 
 // on returns the real Router of r on x, where the caller has a use, and one more

@@ -88,7 +88,8 @@ func TestAcceptance(t *testing.T) {
 						count.watch(t, sfu)
 						return sfu
 					},
-					Skip: differences(n),
+					Skip:      differences(n),
+					KillUnder: vertical.Kill,
 				})
 			})
 			media, piped := count.media.Load(), count.piped.Load()
@@ -100,4 +101,17 @@ func TestAcceptance(t *testing.T) {
 			}
 		})
 	}
+}
+
+// An SFU over an SFU: virtual Workers are the real ones of another.
+func TestAcceptanceTwice(t *testing.T) {
+	acceptance.Run(t, acceptance.Target{
+		New: func(t testing.TB) mafalda.SFU {
+			sfu := vertical.New(vertical.New(mafalda.New(), workers(2)), workers(2))
+			t.Cleanup(func() { require.NoError(t, sfu.Close()) })
+			return sfu
+		},
+		Skip:      differences(2),
+		KillUnder: vertical.Kill,
+	})
 }
