@@ -1,6 +1,7 @@
 package vertical_test
 
 import (
+	"flag"
 	"fmt"
 	"sync/atomic"
 	"testing"
@@ -15,7 +16,14 @@ import (
 	"github.com/mafalda-sfu/mafalda/vertical/placement"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	// The cases of acceptance wait more than they work.
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // A plenty is a Registry that always has a CPU: tests of many packages run at a
 // time.
@@ -79,6 +87,7 @@ func (n *census) watch(t testing.TB, sfu *vertical.SFU) {
 func TestAcceptance(t *testing.T) {
 	for _, n := range []int{1, 2, 4} {
 		t.Run(fmt.Sprint(n, " Workers"), func(t *testing.T) {
+			t.Parallel()
 			var count census
 			t.Run("cases", func(t *testing.T) { // returns when its parallel subtests have ended
 				acceptance.Run(t, acceptance.Target{
@@ -105,6 +114,7 @@ func TestAcceptance(t *testing.T) {
 
 // An SFU over an SFU: virtual Workers are the real ones of another.
 func TestAcceptanceTwice(t *testing.T) {
+	t.Parallel()
 	acceptance.Run(t, acceptance.Target{
 		New: func(t testing.TB) mafalda.SFU {
 			sfu := vertical.New(vertical.New(mafalda.New(), workers(2)), workers(2))
