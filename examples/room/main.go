@@ -6,6 +6,9 @@
 // offers on the one that sends, the server on the one that receives. Package
 // sdpbridge turns the SDP into Producers and Consumers.
 //
+// With -workers a room is as large as the machine: package vertical spreads it,
+// and the page /workers shows over what.
+//
 // A program on this machine may be in a room as well: it joins over the same
 // WebSocket, and sends and receives plain RTP. See examples/ffmpeg.
 package main
@@ -19,6 +22,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	_ "embed"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -41,11 +45,16 @@ import (
 
 	"github.com/mafalda-sfu/mafalda"
 	"github.com/mafalda-sfu/mafalda/sdpbridge"
+	"github.com/mafalda-sfu/mafalda/vertical"
 	"golang.org/x/net/websocket"
 )
 
-//go:embed index.html
-var page []byte
+var (
+	//go:embed index.html
+	page []byte
+	//go:embed workers.html
+	workersPage []byte
+)
 
 var mediaCodecs = []mafalda.RouterRTPCodecCapability{
 	{MIMEType: "audio/opus", ClockRate: 48000, Channels: 2, Parameters: map[string]any{"useinbandfec": 1}},
@@ -61,7 +70,8 @@ var (
 	addr      = flag.String("addr", "127.0.0.1:3000", "`address` of the page; with -tls 0.0.0.0:3000 unless given")
 	secure    = flag.Bool("tls", false, "https with a self-signed certificate, so that other devices may use their camera")
 	announced = flag.String("announced", "", "`address` under which browsers reach this machine, if it is behind NAT")
-	mediaPort = flag.Uint("media-port", 44444, "UDP and TCP `port` of media")
+	mediaPort = flag.Uint("media-port", 44444, "UDP and TCP `port` of media; with -workers the first of as many")
+	workers   = flag.Int("workers", 1, "spread the rooms over up to `n` Workers, but no more than there are CPUs; see /workers")
 )
 
 func main() {
@@ -74,9 +84,8 @@ func main() {
 	if *secure && !given {
 		*addr = "0.0.0.0:3000"
 	}
-	const workers = 1
 	if os.Getenv("GOMAXPROCS") == "" {
-		runtime.GOMAXPROCS(runtime.NumCPU() + workers + 4) // so that nothing delays the Worker's loop
+		runtime.GOMAXPROCS(runtime.NumCPU() + max(1, *workers) + 4) // so that nothing delays the Workers' loops
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -87,27 +96,35 @@ func main() {
 
 // run serves until ctx ends or the Worker dies.
 func run(ctx context.Context) error {
-	if *mediaPort == 0 || *mediaPort > 65535 {
-		return fmt.Errorf("-media-port %d is no port", *mediaPort)
+	if *workers < 1 || *workers > 1000 {
+		return fmt.Errorf("-workers %d is not between 1 and 1000", *workers)
+	}
+	if *mediaPort == 0 || *mediaPort > 65536-uint(*workers) {
+		return fmt.Errorf("-media-port %d is no port, or one of as many as Workers is none", *mediaPort)
 	}
 	if !isHost(*announced) {
 		return fmt.Errorf("-announced %q is neither an IP address nor a host name", *announced)
 	}
-	worker, err := mafalda.CreateWorker(mafalda.WorkerSettings{LogLevel: mafalda.LogLevelWarn})
+	s := &server{sfu: mafalda.New(), rooms: make(map[string]*room)}
+	if *workers > 1 {
+		s.sfu = vertical.New(s.sfu, vertical.Options{MaxWorkers: workers}) // and that is all
+	}
+	defer s.sfu.Close()
+	worker, err := s.sfu.CreateWorker(ctx, mafalda.WorkerSettings{LogLevel: mafalda.LogLevelWarn})
 	if err != nil {
 		return err
 	}
-	defer worker.Close()
+	s.worker = worker
 	ips := localIPs()
-	ports, err := worker.CreateWebRTCServer(ctx, mafalda.WebRTCServerOptions{ListenInfos: listenInfos(ips, *announced, uint16(*mediaPort))})
+	s.ports, err = worker.CreateWebRTCServer(ctx, mafalda.WebRTCServerOptions{
+		ListenInfos: listenInfos(ips, *announced, mediaPorts(uint16(*mediaPort), *workers)),
+	})
 	if err != nil {
 		if e, ok := errors.AsType[*mafalda.Error](err); ok {
 			err = e.Err // the id of the Worker tells nobody anything
 		}
 		return fmt.Errorf("-media-port %d: %w", *mediaPort, err)
 	}
-	s := &server{worker: worker, ports: ports, rooms: make(map[string]*room)}
-
 	listener, err := net.Listen("tcp", *addr)
 	if err != nil {
 		return err
@@ -163,16 +180,21 @@ func localIPs() []netip.Addr {
 	return append(ips, loopback)
 }
 
+// mediaPorts are the ports of media: each Worker takes one.
+func mediaPorts(first uint16, workers int) mafalda.PortRange {
+	return mafalda.PortRange{Min: first, Max: first + uint16(workers-1)}
+}
+
 // listenInfos are UDP and TCP on one port of every address, or of all of them
 // under one announced address.
-func listenInfos(ips []netip.Addr, announced string, port uint16) []mafalda.ListenInfo {
+func listenInfos(ips []netip.Addr, announced string, ports mafalda.PortRange) []mafalda.ListenInfo {
 	if announced != "" {
 		ips = []netip.Addr{netip.IPv4Unspecified()}
 	}
 	var list []mafalda.ListenInfo
 	for _, protocol := range []mafalda.Protocol{mafalda.ProtocolUDP, mafalda.ProtocolTCP} {
 		for _, ip := range ips {
-			list = append(list, mafalda.ListenInfo{Protocol: protocol, IP: ip, Port: port, AnnouncedAddress: announced})
+			list = append(list, mafalda.ListenInfo{Protocol: protocol, IP: ip, PortRange: ports, AnnouncedAddress: announced})
 		}
 	}
 	return list
@@ -203,6 +225,7 @@ func selfSigned(ips []netip.Addr, announced string) (tls.Certificate, error) {
 
 // A server has the rooms that somebody is in.
 type server struct {
+	sfu    mafalda.SFU
 	worker mafalda.Worker
 	ports  mafalda.WebRTCServer
 
@@ -213,11 +236,15 @@ type server struct {
 func (s *server) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /{$}", http.RedirectHandler("/lobby", http.StatusFound))
+	if v, ok := s.sfu.(*vertical.SFU); ok {
+		mux.HandleFunc("GET /workers", func(w http.ResponseWriter, r *http.Request) { servePage(w, workersPage) })
+		mux.HandleFunc("GET /workers/usage", func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			json.NewEncoder(w).Encode(v.Usage())
+		})
+	}
 	mux.HandleFunc("GET /{room}", func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		w.Header().Set("Cache-Control", "no-store")
-		w.Header().Set("Content-Security-Policy", "default-src 'self' 'unsafe-inline'; img-src data:; media-src blob:; connect-src 'self' ws: wss:")
-		w.Write(page)
+		servePage(w, page)
 	})
 	mux.HandleFunc("GET /{room}/socket", func(w http.ResponseWriter, r *http.Request) {
 		if origin, err := url.Parse(r.Header.Get("Origin")); err != nil || origin.Host != r.Host {
@@ -227,6 +254,13 @@ func (s *server) handler() http.Handler {
 		websocket.Handler(func(socket *websocket.Conn) { s.serve(r.Context(), r.PathValue("room"), socket) }).ServeHTTP(w, r)
 	})
 	return mux
+}
+
+func servePage(w http.ResponseWriter, page []byte) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Content-Security-Policy", "default-src 'self' 'unsafe-inline'; img-src data:; media-src blob:; connect-src 'self' ws: wss:")
+	w.Write(page)
 }
 
 // A message goes either way over the WebSocket of a page.

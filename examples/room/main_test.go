@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -9,6 +10,8 @@ import (
 	"time"
 
 	"github.com/mafalda-sfu/mafalda"
+	"github.com/mafalda-sfu/mafalda/vertical"
+	"github.com/mafalda-sfu/mafalda/vertical/placement"
 	"github.com/pion/webrtc/v4"
 	"github.com/pion/webrtc/v4/pkg/media"
 	"github.com/stretchr/testify/require"
@@ -19,14 +22,18 @@ const patience = time.Minute
 
 func newServer(t *testing.T) (*server, *httptest.Server) {
 	t.Helper()
-	sfu := mafalda.New()
+	return newServerOn(t, mafalda.New())
+}
+
+func newServerOn(t *testing.T, sfu mafalda.SFU) (*server, *httptest.Server) {
+	t.Helper()
 	t.Cleanup(func() { require.NoError(t, sfu.Close()) })
 	worker, err := sfu.CreateWorker(t.Context(), mafalda.WorkerSettings{})
 	require.NoError(t, err)
-	infos := listenInfos([]netip.Addr{netip.MustParseAddr("127.0.0.1")}, "", 0)
+	infos := listenInfos([]netip.Addr{netip.MustParseAddr("127.0.0.1")}, "", mafalda.PortRange{})
 	ports, err := worker.CreateWebRTCServer(t.Context(), mafalda.WebRTCServerOptions{ListenInfos: infos})
 	require.NoError(t, err)
-	s := &server{worker: worker, ports: ports, rooms: make(map[string]*room)}
+	s := &server{sfu: sfu, worker: worker, ports: ports, rooms: make(map[string]*room)}
 	web := httptest.NewServer(s.handler())
 	t.Cleanup(web.Close)
 	return s, web
@@ -146,6 +153,39 @@ func (b *browser) publish() {
 
 func TestRoom(t *testing.T) {
 	s, web := newServer(t)
+	meet(t, s, web)
+	resp, err := http.Get(web.URL + "/workers/usage")
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	require.Equal(t, http.StatusNotFound, resp.StatusCode)
+}
+
+// A plenty has CPUs for everybody: tests run in many processes at a time.
+type plenty struct{}
+
+func (plenty) Acquire(int) (release func(), err error) { return func() {}, nil }
+
+// The same over two Workers, by another SFU and nothing else.
+func TestRoomOverTwoWorkers(t *testing.T) {
+	sfu := vertical.New(mafalda.New(), vertical.Options{CPUs: 2, Registry: plenty{}, Policy: placement.Spread()})
+	s, web := newServerOn(t, sfu)
+	meet(t, s, web)
+	resp, err := http.Get(web.URL + "/workers/usage")
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	var u vertical.Usage
+	require.NoError(t, json.NewDecoder(resp.Body).Decode(&u))
+	require.Equal(t, 2, u.MaxWorkers)
+	require.Positive(t, u.PipesMade)
+	page, err := http.Get(web.URL + "/workers")
+	require.NoError(t, err)
+	require.NoError(t, page.Body.Close())
+	require.Equal(t, http.StatusOK, page.StatusCode)
+}
+
+// meet lets two browsers meet in a room.
+func meet(t *testing.T, s *server, web *httptest.Server) {
+	t.Helper()
 	alice := open(t, web, " Alice ")
 	id := alice.wait(func(m message) bool { return m.Type == "joined" }).ID
 	alice.publish()
