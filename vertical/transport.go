@@ -241,6 +241,9 @@ func (t *carrier) Consume(ctx context.Context, o mafalda.ConsumerOptions) (mafal
 		})
 	}
 	from, err := p.reach(ctx, t.rr)
+	if err != nil && p.Closed() {
+		err = fmt.Errorf("Producer %q: %w", p.id, mafalda.ErrNotFound)
+	}
 	if err != nil {
 		return nil, t.fail(op, err)
 	}
@@ -299,6 +302,9 @@ func (t *carrier) ConsumeData(ctx context.Context, o mafalda.DataConsumerOptions
 		})
 	}
 	from, err := p.reach(ctx, t.rr)
+	if err != nil && p.Closed() {
+		err = fmt.Errorf("DataProducer %q: %w", p.id, mafalda.ErrNotFound)
+	}
 	if err != nil {
 		return nil, t.fail(op, err)
 	}
