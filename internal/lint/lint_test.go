@@ -88,6 +88,7 @@ var layers = map[string]int{
 	"examples/room":   9,
 	"examples/ffmpeg": 9,
 	"bench/fanout":    9,
+	"bench/vertical":  9,
 	"interop":         9,
 	"interop/impair":  9,
 	"interop/relay":   9,
