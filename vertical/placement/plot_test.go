@@ -14,14 +14,14 @@ const (
 
 // A sample is what a plot shows of one moment.
 type sample struct {
-	loads [4]float64 // by the number of the Worker; 0 if there is none
+	loads [4]float64 // by CPU; 0 if there is no Worker
 	pipes int
 }
 
 func (s *sim) sample() sample {
 	p := sample{pipes: s.pipes}
-	for i, w := range s.workers {
-		p.loads[i] = w.load()
+	for _, w := range s.workers {
+		p.loads[w.cpu] = w.load()
 	}
 	return p
 }

@@ -16,6 +16,7 @@ const (
 // A simWorker is a Worker of the model.
 type simWorker struct {
 	id         int
+	cpu        int // which it has, from 0
 	meter      Meter
 	transports int
 	streams    int // Producers, Consumers and ends of pipes
@@ -92,7 +93,7 @@ func (s *sim) place(r *simRoom) *simWorker {
 		}
 	}
 	if i == New {
-		s.workers = append(s.workers, &simWorker{id: s.nextID})
+		s.workers = append(s.workers, &simWorker{id: s.nextID, cpu: s.freeCPU()})
 		s.nextID++
 		i = len(s.workers) - 1
 	}
@@ -101,6 +102,19 @@ func (s *sim) place(r *simRoom) *simWorker {
 	w.transports++
 	r.transports[w]++
 	return w
+}
+
+// freeCPU returns the first CPU without a Worker.
+func (s *sim) freeCPU() int {
+	taken := map[int]bool{}
+	for _, w := range s.workers {
+		taken[w.cpu] = true
+	}
+	n := 0
+	for taken[n] {
+		n++
+	}
+	return n
 }
 
 func (s *sim) unplace(r *simRoom, w *simWorker) {
