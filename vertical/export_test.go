@@ -13,11 +13,15 @@ func Kill(t mafalda.Transport, reason error) error {
 		if !ok {
 			return errors.ErrUnsupported
 		}
-		k, ok := v.part().rr.w.inner.(mafalda.Killer)
-		if ok {
-			return k.Kill(reason)
+		if below, ok := v.part().pass.Inner().(transport); ok {
+			t = below // of an SFU of this package below
+			continue
 		}
-		t = v.part().pass.Inner() // of an SFU of this package below
+		k, ok := v.part().rr.w.inner.(mafalda.Killer)
+		if !ok {
+			return errors.ErrUnsupported
+		}
+		return k.Kill(reason)
 	}
 }
 

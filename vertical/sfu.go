@@ -135,7 +135,7 @@ func (s *SFU) Close() error {
 	}
 	c.Begin(&s.Life)
 	for _, w := range s.workers {
-		w.closeLocked(&c)
+		w.closeLocked(&c, nil)
 	}
 	c.Emit(&s.observer.Close)
 	c.End(&s.Life)

@@ -3,6 +3,7 @@ package vertical
 import (
 	"cmp"
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"slices"
@@ -29,11 +30,13 @@ type worker struct {
 	servers      []*server       // the same
 	ids          map[string]bool // of Producers and DataProducers
 	utime, stime float64         // ms of CPU used on real Workers
+	died         bool
 }
 
 var (
 	_ mafalda.Worker       = (*worker)(nil)
 	_ mafalda.LoadReporter = (*worker)(nil)
+	_ mafalda.Killer       = (*worker)(nil)
 )
 
 func newWorker(s *SFU, settings mafalda.WorkerSettings) *worker {
@@ -62,9 +65,14 @@ func (w *worker) log(what string) {
 
 func (w *worker) ID() string                        { return w.id }
 func (w *worker) PID() int                          { return os.Getpid() }
-func (w *worker) Died() bool                        { return false }
 func (w *worker) Events() *mafalda.WorkerEvents     { return &w.events }
 func (w *worker) Observer() *mafalda.WorkerObserver { return &w.observer }
+
+func (w *worker) Died() bool {
+	w.s.mu.Lock()
+	defer w.s.mu.Unlock()
+	return w.died
+}
 
 func (w *worker) Routers() []mafalda.Router {
 	w.s.mu.Lock()
@@ -239,8 +247,27 @@ func (w *worker) Load(ctx context.Context) (mafalda.Load, error) {
 	return l, nil
 }
 
-// closeLocked marks w and what it has as closed.
-func (w *worker) closeLocked(c *wrap.Closing) {
+// Kill implements [mafalda.Killer]: the virtual Worker dies as a whole. The real
+// ones go on, for others.
+func (w *worker) Kill(reason error) error {
+	if reason == nil {
+		reason = errors.New("killed")
+	}
+	var c wrap.Closing
+	w.s.mu.Lock()
+	if w.Closed() {
+		w.s.mu.Unlock()
+		return w.fail("Kill", mafalda.ErrWorkerClosed)
+	}
+	w.died = true
+	w.closeLocked(&c, func() { w.events.Died.Emit(reason) })
+	w.s.mu.Unlock()
+	return c.Play()
+}
+
+// closeLocked marks w and what it has as closed; cause is an event to emit before
+// Close, or nil.
+func (w *worker) closeLocked(c *wrap.Closing, cause func()) {
 	if !c.Begin(&w.Life) {
 		return
 	}
@@ -249,6 +276,9 @@ func (w *worker) closeLocked(c *wrap.Closing) {
 	}
 	for _, x := range w.servers {
 		x.closeLocked(c, &x.events.WorkerClose)
+	}
+	if cause != nil {
+		c.Do(cause)
 	}
 	c.Emit(&w.observer.Close)
 	c.Do(func() {
@@ -268,7 +298,7 @@ func (w *worker) Close() error {
 		w.s.mu.Unlock()
 		return nil
 	}
-	w.closeLocked(&c)
+	w.closeLocked(&c, nil)
 	w.s.mu.Unlock()
 	w.log("virtual Worker closed")
 	return c.Play()
