@@ -14,6 +14,8 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/mafalda-sfu/mafalda"
+	"github.com/mafalda-sfu/mafalda/vertical"
+	"github.com/mafalda-sfu/mafalda/vertical/placement"
 	"github.com/mafalda-sfu/mafalda/wrap"
 )
 
@@ -32,6 +34,19 @@ var plain = target{"plain", mafalda.New}
 var targets = []target{
 	{"wrap", func() mafalda.SFU { return wrap.New(mafalda.New()) }},
 	{"wrap over wrap", func() mafalda.SFU { return wrap.New(wrap.New(mafalda.New())) }},
+	{"vertical on one Worker", func() mafalda.SFU { return spread(mafalda.New(), 1) }},
+	{"vertical on three Workers", func() mafalda.SFU { return spread(mafalda.New(), 3) }},
+	{"vertical over vertical", func() mafalda.SFU { return spread(spread(mafalda.New(), 2), 2) }},
+}
+
+// A plenty is a Registry that always has a CPU.
+type plenty struct{}
+
+func (plenty) Acquire(int) (release func(), err error) { return func() {}, nil }
+
+// spread is vertical with a policy that uses all Workers.
+func spread(inner mafalda.SFU, workers int) mafalda.SFU {
+	return vertical.New(inner, vertical.Options{CPUs: workers, Registry: plenty{}, Policy: placement.Spread()})
 }
 
 // compare runs p on plain and on each of the others. The error says where they
