@@ -87,7 +87,7 @@ func (p *dataProducer) Dump(ctx context.Context) (mafalda.DataProducerDump, erro
 
 // reach returns how p can be consumed on a real Router, as [pipes.reach].
 func (p *dataProducer) reach(ctx context.Context, to *realRouter) (*outlet, error) {
-	return p.pipes.reach(ctx, p.rr, to, mafalda.PipeToRouterOptions{DataProducerID: p.Inner().ID()})
+	return p.pipes.reach(ctx, p.rr, to, mafalda.PipeToRouterOptions{DataProducerID: p.Inner().ID()}, era{})
 }
 
 // flipped tells DataConsumers at the far ends of pipes that p was paused or

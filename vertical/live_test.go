@@ -372,19 +372,32 @@ func TestHighWater(t *testing.T) {
 func TestCodecsOfAllWorkers(t *testing.T) {
 	r := newRoom(t, workers(2))
 	a, b := r.direct(t), r.direct(t)
+	video := mafalda.ProducerOptions{
+		Kind: mafalda.MediaKindVideo,
+		RTPParameters: mafalda.RTPParameters{
+			Codecs:    []mafalda.RTPCodecParameters{{MIMEType: "video/VP8", PayloadType: 112, ClockRate: 90000}},
+			Encodings: []mafalda.RTPEncodingParameters{{SSRC: 3}},
+		},
+	}
+	before, err := a.Produce(t.Context(), video)
+	require.NoError(t, err)
+	caps := r.router.RTPCapabilities()
 	opus := []mafalda.RouterRTPCodecCapability{{Kind: mafalda.MediaKindAudio, MIMEType: "audio/opus", ClockRate: 48000, Channels: 2}}
 	require.NoError(t, r.router.UpdateMediaCodecs(t.Context(), opus))
 	for _, tr := range []mafalda.Transport{a, b, r.direct(t)} {
 		produce(t, tr)
-		_, err := tr.Produce(t.Context(), mafalda.ProducerOptions{
-			Kind: mafalda.MediaKindVideo,
-			RTPParameters: mafalda.RTPParameters{
-				Codecs:    []mafalda.RTPCodecParameters{{MIMEType: "video/VP8", PayloadType: 112, ClockRate: 90000}},
-				Encodings: []mafalda.RTPEncodingParameters{{SSRC: 2}},
-			},
-		})
+		_, err := tr.Produce(t.Context(), video)
 		require.ErrorIs(t, err, errors.ErrUnsupported)
 	}
+
+	// What exists can still be consumed, also where its codec has gone.
+	c, err := b.Consume(t.Context(), mafalda.ConsumerOptions{ProducerID: before.ID(), RTPCapabilities: caps})
+	require.NoError(t, err)
+	near, err := a.Consume(t.Context(), mafalda.ConsumerOptions{ProducerID: before.ID(), RTPCapabilities: caps})
+	require.NoError(t, err)
+	require.Equal(t, near.RTPParameters().Codecs, c.RTPParameters().Codecs)
+	_, err = b.Produce(t.Context(), video)
+	require.ErrorIs(t, err, errors.ErrUnsupported)
 }
 
 func TestCloseOfTheInnerSFU(t *testing.T) {

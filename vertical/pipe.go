@@ -16,6 +16,7 @@ type pipes map[*realRouter]*pipe
 type pipe struct {
 	of       pipes
 	from, to *realRouter
+	born     era // in which the Producer was made; of no use for data
 
 	ready chan struct{} // closed when it was made or could not be
 
@@ -45,8 +46,8 @@ func (o *outlet) release() {
 
 // reach returns how what o names, on the real Router from, can be consumed on to.
 // If it needs a pipe and there is none it is made: ten who want it at once make
-// one.
-func (of pipes) reach(ctx context.Context, from, to *realRouter, o mafalda.PipeToRouterOptions) (*outlet, error) {
+// one. born is the era of the Producer.
+func (of pipes) reach(ctx context.Context, from, to *realRouter, o mafalda.PipeToRouterOptions, born era) (*outlet, error) {
 	if to == from {
 		return &outlet{id: o.ProducerID + o.DataProducerID}, nil // one of them is empty
 	}
@@ -54,7 +55,7 @@ func (of pipes) reach(ctx context.Context, from, to *realRouter, o mafalda.PipeT
 	s.mu.Lock()
 	x := of[to]
 	if x == nil {
-		x = &pipe{of: of, from: from, to: to, ready: make(chan struct{})}
+		x = &pipe{of: of, from: from, to: to, born: born, ready: make(chan struct{})}
 		of[to] = x
 		s.pipesMade++
 		go x.connect(o) // ends when it is connected
@@ -81,7 +82,17 @@ func (of pipes) reach(ctx context.Context, from, to *realRouter, o mafalda.PipeT
 func (x *pipe) connect(o mafalda.PipeToRouterOptions) {
 	defer close(x.ready)
 	o.Router, o.KeepID = x.to.inner, new(false)
-	r, err := x.from.inner.PipeToRouter(context.Background(), o)
+	var r mafalda.PipeToRouterResult
+	pipe := func() (err error) {
+		r, err = x.from.inner.PipeToRouter(context.Background(), o)
+		return err
+	}
+	var err error
+	if o.ProducerID != "" {
+		err = x.to.during(x.born, pipe)
+	} else {
+		err = pipe()
+	}
 	if err != nil {
 		x.err = err
 		x.forget()

@@ -24,9 +24,10 @@ type producer struct {
 	*wrap.Producer
 	appData
 	// Constant after its constructor.
-	t  *carrier
-	rr *realRouter
-	id string
+	t    *carrier
+	rr   *realRouter
+	id   string
+	born era
 
 	// Guarded by s.mu.
 	consumers []*consumer // in order of creation, until they have ended
@@ -40,6 +41,7 @@ func (s *SFU) newProducer(pass *wrap.Producer) mafalda.Producer {
 		p := &producer{Producer: pass, t: tag.t, rr: tag.t.rr, id: cmp.Or(tag.id, inner.ID()), pipes: pipes{}}
 		p.v = tag.data
 		s.mu.Lock()
+		p.born = p.rr.era
 		p.t.producers = append(p.t.producers, p)
 		p.t.r.producers[p.id] = p
 		p.home().ids[p.id] = true
@@ -94,5 +96,5 @@ func (p *producer) Dump(ctx context.Context) (mafalda.ProducerDump, error) {
 
 // reach returns how p can be consumed on a real Router, as [pipes.reach].
 func (p *producer) reach(ctx context.Context, to *realRouter) (*outlet, error) {
-	return p.pipes.reach(ctx, p.rr, to, mafalda.PipeToRouterOptions{ProducerID: p.Inner().ID()})
+	return p.pipes.reach(ctx, p.rr, to, mafalda.PipeToRouterOptions{ProducerID: p.Inner().ID()}, p.born)
 }

@@ -3,6 +3,7 @@ package vertical
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/mafalda-sfu/mafalda"
@@ -21,12 +22,21 @@ type realRouter struct {
 	err   error
 
 	// Guarded by s.mu.
-	uses   int         // Transports and RTPObservers
-	update int         // the value of router.update whose codecs it has
-	idle   *time.Timer // until it is closed, while it has no uses
-	over   bool        // it is closing
+	uses  int         // Transports and RTPObservers
+	era   era         // whose codecs it has, but while swaps is odd
+	swaps int         // counts the beginnings and ends of calls of during
+	idle  *time.Timer // until it is closed, while it has no uses
+	over  bool        // it is closing
 
 	forgotten bool // it has ended
+
+	changing sync.Mutex // held by who changes the codecs; no listener runs then
+}
+
+// An era is the time between two changes of a Router's codecs.
+type era struct {
+	update int                                // the value of router.update
+	codecs []mafalda.RouterRTPCodecCapability // never modified in place
 }
 
 // attempts is how many real Workers may die under one call.
@@ -84,7 +94,7 @@ func (r *router) on(x *realWorker) (*realRouter, error) {
 	}
 	rr := r.reals[x]
 	if rr == nil {
-		rr = &realRouter{r: r, w: x, ready: make(chan struct{}), update: r.update}
+		rr = &realRouter{r: r, w: x, ready: make(chan struct{}), era: era{r.update, r.codecs}}
 		r.reals[x] = rr
 		x.routers++
 		go rr.create(mafalda.RouterOptions{MediaCodecs: cloneCodecs(r.codecs)}) // ends when it is created
@@ -128,15 +138,19 @@ func (rr *realRouter) updated(ctx context.Context) error {
 	default:
 		return nil // it looks for itself when it is created
 	}
-	s := rr.r.w.s
-	s.mu.Lock()
-	codecs, update := cloneCodecs(rr.r.codecs), rr.r.update
-	old := rr.update < update
-	s.mu.Unlock()
-	if rr.inner == nil || !old {
+	if rr.inner == nil {
 		return nil
 	}
-	if err := rr.inner.UpdateMediaCodecs(ctx, codecs); err != nil {
+	rr.changing.Lock()
+	defer rr.changing.Unlock()
+	s := rr.r.w.s
+	s.mu.Lock()
+	now, old := era{rr.r.update, rr.r.codecs}, rr.era.update
+	s.mu.Unlock()
+	if old == now.update {
+		return nil
+	}
+	if err := rr.inner.UpdateMediaCodecs(ctx, cloneCodecs(now.codecs)); err != nil {
 		if rr.inner.Closed() {
 			return nil
 		}
@@ -144,8 +158,54 @@ func (rr *realRouter) updated(ctx context.Context) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	rr.update = max(rr.update, update)
+	rr.era = now
 	return nil
+}
+
+// during calls f while rr has the codecs of an era, of which something is to be
+// piped there.
+func (rr *realRouter) during(e era, f func() error) error {
+	rr.changing.Lock()
+	defer rr.changing.Unlock()
+	s := rr.r.w.s
+	s.mu.Lock()
+	now := rr.era
+	s.mu.Unlock()
+	if now.update == e.update {
+		return f()
+	}
+	rr.swapped()
+	defer rr.swapped()
+	if err := rr.inner.UpdateMediaCodecs(context.Background(), cloneCodecs(e.codecs)); err != nil {
+		return err
+	}
+	err := f()
+	// The error is that it has ended.
+	_ = rr.inner.UpdateMediaCodecs(context.Background(), cloneCodecs(now.codecs))
+	return err
+}
+
+func (rr *realRouter) swapped() {
+	s := rr.r.w.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	rr.swaps++
+}
+
+// swapping returns a function that reports, later, whether rr had the codecs of
+// another era meanwhile; it waits until that is over.
+func (rr *realRouter) swapping() func() bool {
+	s := rr.r.w.s
+	s.mu.Lock()
+	before := rr.swaps
+	s.mu.Unlock()
+	return func() bool {
+		rr.changing.Lock()
+		defer rr.changing.Unlock()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return before%2 == 1 || rr.swaps != before
+	}
 }
 
 // leave gives back a use.

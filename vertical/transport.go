@@ -220,7 +220,11 @@ func (t *carrier) Produce(ctx context.Context, o mafalda.ProducerOptions) (mafal
 		return nil, t.fail("Produce", err)
 	}
 	o.ID, o.AppData = "", &producerTag{t: t, id: id, data: o.AppData}
+	swapped := t.rr.swapping()
 	p, err := t.pass.Produce(ctx, o)
+	if errors.Is(err, errors.ErrUnsupported) && swapped() {
+		p, err = t.pass.Produce(ctx, o) // by the codecs of today
+	}
 	if err != nil {
 		t.r.w.unreserve(id)
 		return nil, err
