@@ -145,10 +145,13 @@ func (r *router) UpdateMediaCodecs(ctx context.Context, mediaCodecs []mafalda.Ro
 // of any implementation.
 func (r *router) PipeToRouter(ctx context.Context, o mafalda.PipeToRouterOptions) (mafalda.PipeToRouterResult, error) {
 	p, err := mafalda.PipeRouters(ctx, r, o.Router, o)
-	if err != nil {
-		return p, r.fail("PipeToRouter", err)
+	if err == nil {
+		return p, nil
 	}
-	return p, nil
+	if class := cause(err); !r.Closed() { // the other one may be
+		return p, &mafalda.Error{Op: "PipeToRouter", Object: "Router", ID: r.id, Err: class}
+	}
+	return p, r.fail("PipeToRouter", err)
 }
 
 func (r *router) Dump(ctx context.Context) (mafalda.RouterDump, error) {
