@@ -122,7 +122,7 @@ func (o *watcher) find(ctx context.Context, id string) (*producer, error) {
 	}
 	p := o.r.producer(id)
 	if p == nil {
-		return nil, fmt.Errorf("Producer %q: %w", id, mafalda.ErrNotFound)
+		return nil, fmt.Errorf("no Producer %q: %w", id, mafalda.ErrNotFound)
 	}
 	return p, nil
 }
@@ -133,7 +133,7 @@ func (o *watcher) AddProducer(ctx context.Context, producerID string) error {
 	const op = "AddProducer"
 	p, err := o.find(ctx, producerID)
 	if err == nil && p.Kind() != mafalda.MediaKindAudio {
-		err = fmt.Errorf("Producer %q is not audio: %w", producerID, mafalda.ErrInvalidArgument)
+		err = fmt.Errorf("the Producer %q is not audio: %w", producerID, mafalda.ErrInvalidArgument)
 	}
 	if err != nil {
 		return o.fail(op, err)

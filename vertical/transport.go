@@ -246,7 +246,7 @@ func (t *carrier) Consume(ctx context.Context, o mafalda.ConsumerOptions) (mafal
 	}
 	from, err := p.reach(ctx, t.rr)
 	if err != nil && p.Closed() {
-		err = fmt.Errorf("Producer %q: %w", p.id, mafalda.ErrNotFound)
+		err = fmt.Errorf("no Producer %q: %w", p.id, mafalda.ErrNotFound)
 	}
 	if err != nil {
 		return nil, t.fail(op, err)
@@ -256,7 +256,7 @@ func (t *carrier) Consume(ctx context.Context, o mafalda.ConsumerOptions) (mafal
 	if err != nil {
 		from.release()
 		if errors.Is(err, mafalda.ErrNotFound) {
-			err = t.fail(op, fmt.Errorf("Producer %q: %w", p.id, mafalda.ErrNotFound))
+			err = t.fail(op, fmt.Errorf("no Producer %q: %w", p.id, mafalda.ErrNotFound))
 		}
 		return nil, err
 	}
@@ -307,7 +307,7 @@ func (t *carrier) ConsumeData(ctx context.Context, o mafalda.DataConsumerOptions
 	}
 	from, err := p.reach(ctx, t.rr)
 	if err != nil && p.Closed() {
-		err = fmt.Errorf("DataProducer %q: %w", p.id, mafalda.ErrNotFound)
+		err = fmt.Errorf("no DataProducer %q: %w", p.id, mafalda.ErrNotFound)
 	}
 	if err != nil {
 		return nil, t.fail(op, err)
@@ -317,7 +317,7 @@ func (t *carrier) ConsumeData(ctx context.Context, o mafalda.DataConsumerOptions
 	if err != nil {
 		from.release()
 		if errors.Is(err, mafalda.ErrNotFound) {
-			err = t.fail(op, fmt.Errorf("DataProducer %q: %w", p.id, mafalda.ErrNotFound))
+			err = t.fail(op, fmt.Errorf("no DataProducer %q: %w", p.id, mafalda.ErrNotFound))
 		}
 		return nil, err
 	}
