@@ -127,7 +127,6 @@ func (rr *realRouter) create(o mafalda.RouterOptions) {
 		_ = rr.Close() // nothing can be done about it
 		return
 	}
-	_ = rr.updated(context.Background()) // the error is that it has ended
 	rr.r.w.s.events.NewRouter.Emit(NewRouter{Router: rr.r, WorkerID: rr.w.inner.ID()})
 }
 
@@ -135,8 +134,8 @@ func (rr *realRouter) create(o mafalda.RouterOptions) {
 func (rr *realRouter) updated(ctx context.Context) error {
 	select {
 	case <-rr.ready:
-	default:
-		return nil // it looks for itself when it is created
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 	if rr.inner == nil {
 		return nil
