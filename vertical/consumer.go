@@ -101,7 +101,7 @@ func (c *pipedConsumer) relay() {
 	whileOpen(c, &from.Trace, &to.Trace)
 	always(&from.Close, &to.Close)
 
-	c.score = c.Score()
+	c.score = c.current()
 	stop := c.p.Events().Score.On(func([]mafalda.ProducerScore) { c.rescore() })
 	from.Close.On(func(struct{}) { stop() })
 }
@@ -116,6 +116,15 @@ func whileOpen[T any](o interface{ Closed() bool }, from, to *mafalda.Event[T]) 
 
 // Score has the scores of the Producer's streams from where they are received.
 func (c *pipedConsumer) Score() mafalda.ConsumerScore {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.score
+	s.ProducerScores = slices.Clone(s.ProducerScores)
+	return s
+}
+
+// current computes the score.
+func (c *pipedConsumer) current() mafalda.ConsumerScore {
 	s := c.consumer.Score()
 	if c.Type() == mafalda.ConsumerTypePipe {
 		return s // it is always 10
@@ -149,14 +158,18 @@ func (c *pipedConsumer) rescore() {
 	for c.again {
 		c.again = false
 		c.mu.Unlock()
-		s := c.Score()
+		s, closed := c.current(), c.Closed()
 		c.mu.Lock()
+		if closed {
+			return
+		}
 		if s.Score == c.score.Score && s.ProducerScore == c.score.ProducerScore &&
 			slices.Equal(s.ProducerScores, c.score.ProducerScores) {
 			continue
 		}
 		c.score = s
 		c.mu.Unlock()
+		s.ProducerScores = slices.Clone(s.ProducerScores) // the listener's
 		c.events.Score.EmitUnlessClosed(c, s)
 		c.observer.Score.EmitUnlessClosed(c, s)
 		c.mu.Lock()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync/atomic"
 
 	"github.com/mafalda-sfu/mafalda"
 	"github.com/mafalda-sfu/mafalda/wrap"
@@ -140,6 +141,9 @@ func (s *SFU) newDataConsumer(pass *wrap.DataConsumer) mafalda.DataConsumer {
 		s.mu.Lock()
 		c.p.consumers = append(c.p.consumers, c)
 		s.mu.Unlock()
+		if c.piped != nil {
+			c.piped.producerPaused.Store(c.p.Paused())
+		}
 		return outer
 	})
 }
@@ -168,6 +172,8 @@ type pipedDataConsumer struct {
 	*dataConsumer
 	events   mafalda.DataConsumerEvents
 	observer mafalda.DataConsumerObserver
+
+	producerPaused atomic.Bool // as the DataProducer was while c was open
 }
 
 func (c *pipedDataConsumer) Events() *mafalda.DataConsumerEvents     { return &c.events }
@@ -187,7 +193,7 @@ func (c *pipedDataConsumer) relay() {
 	always(&from.Close, &to.Close)
 	unlessPaused := func(from, to *mafalda.Event[struct{}]) {
 		from.On(func(v struct{}) {
-			if !c.p.Paused() { // else nothing changes
+			if !c.DataProducerPaused() { // else nothing changes
 				to.EmitUnlessClosed(c, v)
 			}
 		})
@@ -197,6 +203,10 @@ func (c *pipedDataConsumer) relay() {
 }
 
 func (c *pipedDataConsumer) dataProducerPause() {
+	if c.Closed() {
+		return
+	}
+	c.producerPaused.Store(true)
 	c.events.DataProducerPause.EmitUnlessClosed(c, struct{}{})
 	if !c.Paused() {
 		c.observer.Pause.EmitUnlessClosed(c, struct{}{})
@@ -204,24 +214,28 @@ func (c *pipedDataConsumer) dataProducerPause() {
 }
 
 func (c *pipedDataConsumer) dataProducerResume() {
+	if c.Closed() {
+		return
+	}
+	c.producerPaused.Store(false)
 	c.events.DataProducerResume.EmitUnlessClosed(c, struct{}{})
 	if !c.Paused() {
 		c.observer.Resume.EmitUnlessClosed(c, struct{}{})
 	}
 }
 
-func (c *pipedDataConsumer) DataProducerPaused() bool { return c.p.Paused() }
+func (c *pipedDataConsumer) DataProducerPaused() bool { return c.producerPaused.Load() }
 
 func (c *pipedDataConsumer) Dump(ctx context.Context) (mafalda.DataConsumerDump, error) {
 	d, err := c.dataConsumer.Dump(ctx)
-	d.DataProducerPaused = c.p.Paused()
+	d.DataProducerPaused = c.DataProducerPaused()
 	return d, err
 }
 
 // Send implements [mafalda.DataConsumer]. It is refused while the DataProducer is
 // paused, wherever that is.
 func (c *pipedDataConsumer) Send(ctx context.Context, m mafalda.DataMessage) (bufferedAmount int, err error) {
-	if c.p.Paused() && !c.Closed() && ctx.Err() == nil {
+	if c.DataProducerPaused() && !c.Closed() && ctx.Err() == nil {
 		return 0, &mafalda.Error{
 			Op: "Send", Object: "DataConsumer", ID: c.ID(),
 			Err: fmt.Errorf("the DataProducer is paused: %w", mafalda.ErrInvalidState),
