@@ -190,7 +190,11 @@ var _ layers.Source = (*layered)(nil)
 // Alive implements [layers.Source].
 func (l *layered) Alive(spatial int8) bool {
 	s := l.streamOf(spatial)
-	return s != nil && s.recv.Score() > 0 && (l.c.typ != SVCType || l.Spatial(spatial) > 0)
+	if s == nil || s.recv.Score() == 0 {
+		return false
+	}
+	several := l.c.typ == SVCType && l.c.params.Encodings[0].layers().spatial > 1
+	return !several || s.recv.LayerActive(l.c.m.now, l.within(spatial))
 }
 
 // ActiveFor implements [layers.Source].

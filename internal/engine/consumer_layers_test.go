@@ -445,6 +445,32 @@ func TestSVC(t *testing.T) {
 	}
 }
 
+// TestSVCResumedInSilence: nothing was sent for long when the Consumer resumed,
+// and something was before the layers were looked at again.
+func TestSVCResumedInSilence(t *testing.T) {
+	for _, mode := range []string{"L3T3", "L1T3"} {
+		t.Run(mode, func(t *testing.T) {
+			spatial := int(mode[1] - '0')
+			w := scalableWorld(t, mode, ConsumeOptions{Paused: true})
+			for range 100 { // at the end they are looked at
+				w.super(true, spatial, 0)
+			}
+			silence := w.d.now + 2600*time.Millisecond
+			for w.d.now < silence {
+				w.advance(w.d.now + 33*time.Millisecond)
+			}
+			w.takeRequested()
+			require.NoError(t, w.m.ResumeConsumer("c"))
+			w.flush()
+			for range 100 {
+				w.super(true, spatial, 0)
+			}
+			require.Equal(t, layersOf(int8(spatial-1), 2), w.layersDump().Target)
+			require.NotEmpty(t, w.take())
+		})
+	}
+}
+
 // TestSVCOfOneLayer: VP8 and H264 have temporal layers only.
 func TestSVCOfOneLayer(t *testing.T) {
 	w := newLayerWorld(t)

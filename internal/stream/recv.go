@@ -291,6 +291,17 @@ func (r *Recv) Inactive() bool { return r.inactive }
 // ActiveFor returns how long the score has been above 0.
 func (r *Recv) ActiveFor(now time.Duration) time.Duration { return now - r.activeSince }
 
+// LayerActive reports whether a spatial layer of several carries anything. Who
+// finds it silent between two looks of [Recv.Tick] is told by [Recv.LayersChanged]
+// when it is back.
+func (r *Recv) LayerActive(now time.Duration, spatial uint8) bool {
+	active := r.SpatialBitrate(now, spatial) > 0
+	if !active && int(spatial) < len(r.active) && r.active[spatial] {
+		r.active[spatial], r.activeChanged = false, true
+	}
+	return active
+}
+
 // LayersChanged reports, once, that a spatial layer became active or inactive.
 func (r *Recv) LayersChanged() bool {
 	changed := r.activeChanged
