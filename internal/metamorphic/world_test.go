@@ -15,6 +15,7 @@ import (
 type target struct {
 	name string
 	new  func() mafalda.SFU
+	late bool // it has pipes of its own, in which packets take a moment
 }
 
 // A world is a program that runs.
