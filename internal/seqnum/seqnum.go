@@ -1,4 +1,4 @@
-// Package seqnum compares and unwraps numbers that wrap around: RTP sequence
+// Package seqnum compares numbers that wrap around: RTP sequence
 // numbers and timestamps, VP8 picture ids (15 bits) and TL0PICIDX (8 bits).
 //
 // The order is that of RFC 1982. Where the RFC leaves it open, at a distance of
@@ -25,30 +25,4 @@ func Newer[T uint8 | uint16 | uint32](a, b T, bits int) bool {
 	half := T(1) << (bits - 1)
 	d := (a - b) & mask
 	return d != 0 && (d < half || d == half && a&mask > b&mask)
-}
-
-// An Unwrapper16 turns 16-bit numbers that wrap around into ones that don't.
-// The first comes out as it is; each later one comes out next to its
-// predecessor, before or after it, so that late numbers of the previous cycle
-// are unwrapped into that cycle. Results may be negative.
-// The zero value is ready for use.
-type Unwrapper16 struct {
-	last    int64
-	started bool
-}
-
-// Unwrap returns v without wrap-around.
-func (u *Unwrapper16) Unwrap(v uint16) int64 {
-	if !u.started {
-		u.started = true
-		u.last = int64(v)
-		return u.last
-	}
-	last := uint16(u.last)
-	if Newer16(v, last) {
-		u.last += int64(v - last)
-	} else {
-		u.last -= int64(last - v)
-	}
-	return u.last
 }

@@ -1,7 +1,6 @@
 package seqnum
 
 import (
-	"math/rand/v2"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -59,41 +58,6 @@ func TestNewerIsTotal(t *testing.T) {
 		for b := range 256 {
 			x, y := uint8(a), uint8(b)
 			assert.Equal(t, x != y, Newer(x, y, 8) != Newer(y, x, 8))
-		}
-	}
-}
-
-func TestUnwrapper16(t *testing.T) {
-	var u Unwrapper16
-	for _, c := range []struct {
-		in   uint16
-		want int64
-	}{
-		{65534, 65534}, {65535, 65535}, {1, 65537}, {0, 65536}, {65533, 65533}, {2, 65538},
-		{32769, 65536 + 32769}, {65535, 65536 + 65535}, {10, 131082},
-	} {
-		assert.Equal(t, c.want, u.Unwrap(c.in))
-	}
-	u = Unwrapper16{}
-	assert.EqualValues(t, 5, u.Unwrap(5))
-	assert.EqualValues(t, -3, u.Unwrap(65533))
-}
-
-func TestUnwrapper16FollowsATruth(t *testing.T) {
-	rnd := rand.New(rand.NewPCG(1, 2))
-	var u Unwrapper16
-	truth := int64(40000)
-	for range 10000 {
-		assert.Equal(t, truth, u.Unwrap(uint16(truth)))
-		truth += rnd.Int64N(40000) - 10000
-		if truth < 0 {
-			truth = 0
-		}
-		if uint16(truth)-uint16(u.last) == 1<<15 {
-			truth++
-		}
-		if d := truth - u.last; d > 1<<15 || d < -(1<<15) {
-			truth = u.last + 1
 		}
 	}
 }
