@@ -327,7 +327,7 @@ func hostileRTCP(rng *rand.Rand, b []byte, last uint16) []byte {
 		case 6:
 			b = rtcp.AppendREMB(b, 1, ssrc, rng.Uint64(), []uint32{ssrc})
 		case 7:
-			b = rtcp.AppendSDES(b, ssrc, "x")
+			b = rtcp.AppendSDES(b, []rtcp.SDESChunk{{SSRC: ssrc, CNAME: "x"}})
 		default:
 			at := len(b)
 			b = append(b, make([]byte, 4*rng.IntN(20))...)

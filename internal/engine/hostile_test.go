@@ -187,7 +187,7 @@ func FuzzMachine(f *testing.F) {
 	add(vp8Packet(1, true), rtcp.AppendNACK(nil, 1, 3000, lost), vp8Packet(2, false), bindingRequest(f, "x", "y"))
 	add(vp8Packet(65535, true), rtcp.AppendPLI(nil, 1, 3000), vp8Packet(3, false), opusPacket(1, 1))
 	add(rtcp.AppendSenderReport(nil, rtcp.SenderReport{SSRC: rigSSRC}), rtcp.AppendFIR(nil, 1, 3000, 3000, 1))
-	add(rtcp.AppendXRDLRR(nil, 1, []rtcp.DLRREntry{{SSRC: rigSSRC}}), rtcp.AppendXRReferenceTime(nil, 1, 5))
+	add(rtcp.AppendXR(nil, 1, 0, []rtcp.DLRREntry{{SSRC: rigSSRC}}), rtcp.AppendXR(nil, 1, 5, nil))
 	add(vp8Packet(1, true), rtcp.AppendReceiverReport(nil, 1, []rtcp.ReportBlock{{SSRC: 3000, LSR: 1, DLSR: 1}}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		w := newHostileWorld(t)

@@ -294,7 +294,7 @@ func sinkReports(s *session) {
 			last := s.lastRRT
 			s.reportNames[last.ntp] = "RRT"
 			s.after(latency, func() {
-				s.send(src, rtcp.AppendXRDLRR(nil, recordedSSRC, []rtcp.DLRREntry{{SSRC: recordedSSRC, LRR: last.ntp}}))
+				s.send(src, rtcp.AppendXR(nil, recordedSSRC, 0, []rtcp.DLRREntry{{SSRC: recordedSSRC, LRR: last.ntp}}))
 			})
 		}
 	}
@@ -310,12 +310,14 @@ func sinkReports(s *session) {
 			s.at(ms, func() {
 				ntp := s.m.ntp()
 				s.reportNames[rtcp.CompactNTP(ntp)] = "dstRRT"
-				s.send(dst, rtcp.AppendXRReferenceTime(nil, sink, ntp))
+				s.send(dst, rtcp.AppendXR(nil, sink, ntp, nil))
 			})
 		}
 	}
 	for ms := 300.0; ms < 8000; ms += 1000 {
-		s.at(ms, func() { s.send(src, rtcp.AppendSDES(nil, recordedSSRC, recordedCNAME)) })
+		s.at(ms, func() {
+			s.send(src, rtcp.AppendSDES(nil, []rtcp.SDESChunk{{SSRC: recordedSSRC, CNAME: recordedCNAME}}))
+		})
 	}
 }
 

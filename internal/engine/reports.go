@@ -111,7 +111,7 @@ func (t *transport) sendCompound(r *reports, ntp uint64) {
 		b = rtcp.AppendReceiverReport(b, 0, r.blocks)
 	}
 	if len(r.cnames) > 0 {
-		b = rtcp.AppendSDESChunks(b, r.cnames)
+		b = rtcp.AppendSDES(b, r.cnames)
 	}
 	if !r.rrt {
 		ntp = 0

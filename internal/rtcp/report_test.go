@@ -69,7 +69,7 @@ func TestSDES(t *testing.T) {
 	t.Parallel()
 	for length := range 10 { // every alignment
 		cname := strings.Repeat("n", length)
-		b := AppendSDES(nil, 7, cname)
+		b := AppendSDES(nil, []SDESChunk{{7, cname}})
 		want := theirs(t, &pion.SourceDescription{Chunks: []pion.SourceDescriptionChunk{{
 			Source: 7, Items: []pion.SourceDescriptionItem{{Type: pion.SDESCNAME, Text: cname}},
 		}}})
@@ -91,7 +91,7 @@ func TestSDESChunks(t *testing.T) {
 		for i := range n {
 			chunks = append(chunks, SDESChunk{uint32(i), strings.Repeat("x", i)})
 		}
-		b := AppendSDESChunks(nil, chunks)
+		b := AppendSDES(nil, chunks)
 		var ours []SDESChunk
 		for _, p := range read(b) {
 			sources := p.Sources()
@@ -110,7 +110,7 @@ func TestSDESChunks(t *testing.T) {
 
 func TestSDESForms(t *testing.T) {
 	t.Parallel()
-	cut := AppendSDES(nil, 1, strings.Repeat("x", 300))
+	cut := AppendSDES(nil, []SDESChunk{{1, strings.Repeat("x", 300)}})
 	sources := one(t, cut).Sources()
 	s, _ := sources.Next()
 	require.Len(t, s.CNAME(), 255)
@@ -134,10 +134,10 @@ func TestXR(t *testing.T) {
 		return theirs(t, &pion.ExtendedReport{SenderSSRC: 9, Reports: blocks})
 	}
 
-	require.Equal(t, xr(theirRRT), AppendXRReferenceTime(nil, 9, theirRRT.NTPTimestamp))
-	require.Equal(t, xr(theirDLRR), AppendXRDLRR(nil, 9, entries))
+	require.Equal(t, xr(theirRRT), AppendXR(nil, 9, theirRRT.NTPTimestamp, nil))
+	require.Equal(t, xr(theirDLRR), AppendXR(nil, 9, 0, entries))
 	require.Equal(t, xr(theirRRT, theirDLRR), AppendXR(nil, 9, theirRRT.NTPTimestamp, entries))
-	require.Empty(t, AppendXRDLRR(nil, 9, nil))
+	require.Empty(t, AppendXR(nil, 9, 0, nil))
 
 	// With a block between them that is not read.
 	p := one(t, xr(theirRRT, &pion.StatisticsSummaryReportBlock{SSRC: 3}, theirDLRR))

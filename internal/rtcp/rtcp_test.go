@@ -197,7 +197,7 @@ func views(p Packet) (n int) {
 func sample(t testing.TB) []byte {
 	b := AppendSenderReport(nil, SenderReport{1, 2, 3, 4, 5})
 	b = AppendReceiverReport(b, 0, []ReportBlock{{SSRC: 7, CumulativeLost: -1}, {SSRC: 8}})
-	b = AppendSDES(b, 1, "someone")
+	b = AppendSDES(b, []SDESChunk{{1, "someone"}})
 	b = AppendXR(b, 0, NTP(time.Hour), []DLRREntry{{1, 2, 3}})
 	b = AppendNACK(b, 1, 2, []uint16{3, 4, 50})
 	b = AppendPLI(b, 1, 2)
@@ -230,10 +230,8 @@ func TestAllocs(t *testing.T) {
 	require.Zero(t, testing.AllocsPerRun(100, func() {
 		b := AppendSenderReport(dst, SenderReport{})
 		b = AppendReceiverReport(b, 0, blocks)
-		b = AppendSDES(b, 1, "someone")
-		b = AppendSDESChunks(b, chunks)
-		b = AppendXRReferenceTime(b, 0, 1)
-		b = AppendXRDLRR(b, 0, entries)
+		b = AppendSDES(b, chunks)
+		b = AppendXR(b, 0, 1, entries)
 		b = AppendNACK(b, 0, 1, seqs)
 		b = AppendPLI(b, 0, 1)
 		b = AppendFIR(b, 0, 1, 1, 1)

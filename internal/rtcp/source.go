@@ -100,16 +100,9 @@ func (s *Sources) Next() (Source, bool) {
 	return c, true
 }
 
-// AppendSDES appends a TypeSDES packet with one chunk.
-func AppendSDES(dst []byte, ssrc uint32, cname string) []byte {
-	start := len(dst)
-	dst = append(dst, version|1, TypeSDES, 0, 0)
-	return finish(appendChunk(dst, ssrc, cname), start)
-}
-
-// AppendSDESChunks appends as many TypeSDES packets as the chunks need, 31 to
+// AppendSDES appends as many TypeSDES packets as the chunks need, 31 to
 // each; none for no chunks.
-func AppendSDESChunks(dst []byte, chunks []SDESChunk) []byte {
+func AppendSDES(dst []byte, chunks []SDESChunk) []byte {
 	for len(chunks) > 0 {
 		n := min(len(chunks), maxCount)
 		start := len(dst)

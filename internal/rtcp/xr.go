@@ -105,16 +105,6 @@ func (p Packet) validXR() bool {
 	}
 }
 
-// AppendXRReferenceTime appends a TypeXR packet with the receiver's time.
-func AppendXRReferenceTime(dst []byte, sender uint32, ntp uint64) []byte {
-	return AppendXR(dst, sender, ntp, nil)
-}
-
-// AppendXRDLRR appends a TypeXR packet with the delays; none for no entries.
-func AppendXRDLRR(dst []byte, sender uint32, entries []DLRREntry) []byte {
-	return AppendXR(dst, sender, 0, entries)
-}
-
 // AppendXR appends a TypeXR packet with the receiver's time unless that is 0
 // and with the delays if there are any; none without both. Of the entries at
 // most 5,000 are written.

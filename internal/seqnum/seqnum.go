@@ -1,5 +1,5 @@
-// Package seqnum compares numbers that wrap around: RTP sequence
-// numbers and timestamps, VP8 picture ids (15 bits) and TL0PICIDX (8 bits).
+// Package seqnum compares numbers that wrap around: RTP sequence numbers and
+// timestamps, VP8 picture ids (15 bits) and TL0PICIDX (8 bits).
 //
 // The order is that of RFC 1982. Where the RFC leaves it open, at a distance of
 // exactly half the range, the numerically larger number is the newer one, so
