@@ -378,9 +378,9 @@ func TestHistory(t *testing.T) {
 		assert.NotNil(t, h.find(h.extend(65_534)))
 		assert.Nil(t, h.find(h.extend(65_535)), "never sent")
 		assert.Nil(t, h.find(h.extend(2)))
-		assert.EqualValues(t, 200, h.inFlight())
+		assert.EqualValues(t, 200, inFlight(&h))
 		h.ack(h.find(h.newest))
-		assert.Zero(t, h.inFlight())
+		assert.Zero(t, inFlight(&h))
 	})
 	t.Run("grows and is bounded", func(t *testing.T) {
 		var h history

@@ -159,6 +159,3 @@ func (h *history) skip(seq int64) (bytes int) {
 	}
 	return bytes
 }
-
-// inFlight returns the bytes of which nothing is known yet.
-func (h *history) inFlight() int64 { return h.total - h.atAck }
