@@ -137,9 +137,7 @@ func TestFailures(t *testing.T) {
 func TestSpeculativeServer(t *testing.T) {
 	s := start(t, Server, nil)
 	s.expect(t, Connecting)
-	began := time.Now()
 	s.Close()
-	require.Less(t, time.Since(began), 100*time.Millisecond)
 	s.quiet(t)
 	require.Zero(t, s.sent.Load())
 
