@@ -69,6 +69,9 @@ func TestValidate(t *testing.T) {
 		{"listen: range without end", new(udp(func(l *ListenInfo) { l.PortRange = PortRange{1000, 0} })).validate(), false},
 		{"listen: send buffer", new(udp(func(l *ListenInfo) { l.SendBufferSize = -1 })).validate(), false},
 		{"listen: receive buffer", new(udp(func(l *ListenInfo) { l.RecvBufferSize = -1 })).validate(), false},
+		{"listen: buffers up to what the system can express", new(udp(func(l *ListenInfo) { l.SendBufferSize, l.RecvBufferSize = 1<<31-1, 1<<31-1 })).validate(), true},
+		{"listen: huge send buffer", new(udp(func(l *ListenInfo) { l.SendBufferSize = 1 << 31 })).validate(), false},
+		{"listen: huge receive buffer", new(udp(func(l *ListenInfo) { l.RecvBufferSize = 1 << 32 })).validate(), false},
 
 		{"webrtc: nothing to listen on", (&WebRTCTransportOptions{}).Validate(), false},
 		{"webrtc: zero else", (&WebRTCTransportOptions{ListenInfos: []ListenInfo{udp()}}).Validate(), true},

@@ -51,8 +51,8 @@ type ListenInfo struct {
 	// Flags are options of the socket.
 	Flags SocketFlags
 	// SendBufferSize and RecvBufferSize are sizes of the socket's buffers in
-	// bytes. 0 means 1 MiB for UDP, 4 MiB on a
-	// WebRTCServer, and what the system gives for TCP.
+	// bytes, up to 2³¹−1, as far as the system allows them. 0 means 1 MiB for UDP,
+	// 4 MiB on a WebRTCServer, and what the system gives for TCP.
 	SendBufferSize, RecvBufferSize int
 }
 
@@ -66,8 +66,10 @@ func (l *ListenInfo) validate() error {
 	if r := l.PortRange; r != (PortRange{}) && (r.Min == 0 || r.Max < r.Min) {
 		return invalid("port range %d to %d", r.Min, r.Max)
 	}
-	if l.SendBufferSize < 0 || l.RecvBufferSize < 0 {
-		return invalid("negative socket buffer size")
+	for _, size := range []int{l.SendBufferSize, l.RecvBufferSize} {
+		if size < 0 || size > math.MaxInt32 {
+			return invalid("socket buffer size %d", size)
+		}
 	}
 	return nil
 }
