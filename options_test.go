@@ -67,6 +67,8 @@ func TestValidate(t *testing.T) {
 		{"listen: range inverted", new(udp(func(l *ListenInfo) { l.PortRange = PortRange{1001, 1000} })).validate(), false},
 		{"listen: range without begin", new(udp(func(l *ListenInfo) { l.PortRange = PortRange{0, 1000} })).validate(), false},
 		{"listen: range without end", new(udp(func(l *ListenInfo) { l.PortRange = PortRange{1000, 0} })).validate(), false},
+		{"listen: announced", new(udp(func(l *ListenInfo) { l.AnnouncedAddress = "sfu.example" })).validate(), true},
+		{"listen: announced nonsense", new(udp(func(l *ListenInfo) { l.AnnouncedAddress = "a b" })).validate(), false},
 		{"listen: send buffer", new(udp(func(l *ListenInfo) { l.SendBufferSize = -1 })).validate(), false},
 		{"listen: receive buffer", new(udp(func(l *ListenInfo) { l.RecvBufferSize = -1 })).validate(), false},
 		{"listen: buffers up to what the system can express", new(udp(func(l *ListenInfo) { l.SendBufferSize, l.RecvBufferSize = 1<<31-1, 1<<31-1 })).validate(), true},
@@ -175,4 +177,13 @@ func TestLoadBetween(t *testing.T) {
 	assert.Equal(t, 0.25, LoadBetween(before, after, time.Second).CPU)
 	assert.Zero(t, LoadBetween(after, before, time.Second))
 	assert.Zero(t, LoadBetween(before, after, 0))
+}
+
+func TestIsHost(t *testing.T) {
+	for _, s := range []string{"", "192.0.2.9", "2001:db8::1", "room.example", "localhost", "my_host"} {
+		assert.True(t, isHost(s), s)
+	}
+	for _, s := range []string{"no address", "http://room.example", "192.0.2", "192.0.2.9:3000", "a..b", "-a.example", "a\r\nb", strings.Repeat("a.", 127)} {
+		assert.False(t, isHost(s), s)
+	}
 }

@@ -94,6 +94,15 @@ func normalizeCodecCapability(c RTPCodecCapability) (RTPCodecCapability, error) 
 	}, nil
 }
 
+// kindOf returns the kind that a MIME type begins with, "" if it is malformed.
+func kindOf(mimeType string) MediaKind {
+	m := mimeTypePattern.FindStringSubmatch(mimeType)
+	if m == nil {
+		return ""
+	}
+	return MediaKind(strings.ToLower(m[1]))
+}
+
 func normalizeCodecParameters(c RTPCodecParameters) (RTPCodecParameters, error) {
 	n, _, err := normalizeCodecParametersOfKind(c)
 	return n, err
@@ -102,11 +111,10 @@ func normalizeCodecParameters(c RTPCodecParameters) (RTPCodecParameters, error) 
 func normalizeCodecParametersOfKind(c RTPCodecParameters) (RTPCodecParameters, MediaKind, error) {
 	fail := func(err error) (RTPCodecParameters, MediaKind, error) { return RTPCodecParameters{}, "", err }
 
-	m := mimeTypePattern.FindStringSubmatch(c.MIMEType)
-	if m == nil {
+	kind := kindOf(c.MIMEType)
+	if kind == "" {
 		return fail(fmt.Errorf("invalid mimeType %q: %w", c.MIMEType, ErrInvalidArgument))
 	}
-	kind := MediaKind(strings.ToLower(m[1]))
 	if c.PayloadType > maxPayloadType {
 		return fail(fmt.Errorf("payload type %d is above 127: %w", c.PayloadType, ErrInvalidArgument))
 	}

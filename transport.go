@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"net/netip"
+	"regexp"
 )
 
 // Protocol is the transport protocol under ICE or RTP.
@@ -38,7 +39,7 @@ type ListenInfo struct {
 	// Required.
 	IP netip.Addr
 	// AnnouncedAddress is what peers are told instead of IP: an IPv4 or IPv6
-	// address or a host name. Needed behind NAT and when IP is 0.0.0.0 or ::.
+	// address or a host name. Default: IP. Needed behind NAT and when IP is 0.0.0.0 or ::.
 	AnnouncedAddress string
 	// ExposeInternalIP adds an ICE candidate with IP, of lower priority, where
 	// AnnouncedAddress is given.
@@ -63,6 +64,9 @@ func (l *ListenInfo) validate() error {
 	if !l.IP.IsValid() {
 		return invalid("IP to listen on is missing")
 	}
+	if !isHost(l.AnnouncedAddress) {
+		return invalid("announced address %q is neither an IP address nor a host name", l.AnnouncedAddress)
+	}
 	if r := l.PortRange; r != (PortRange{}) && (r.Min == 0 || r.Max < r.Min) {
 		return invalid("port range %d to %d", r.Min, r.Max)
 	}
@@ -73,6 +77,18 @@ func (l *ListenInfo) validate() error {
 	}
 	return nil
 }
+
+// isHost reports whether s is empty, an IP address or a host name.
+func isHost(s string) bool {
+	if _, err := netip.ParseAddr(s); err == nil || s == "" {
+		return true
+	}
+	return len(s) <= 253 && hostName.MatchString(s)
+}
+
+// hostName is a name whose last label is no number, so that it can't be taken
+// for an IP address (RFC 1123 §2.1).
+var hostName = regexp.MustCompile(`^([a-zA-Z0-9_]([a-zA-Z0-9_-]{0,61}[a-zA-Z0-9_])?\.)*[a-zA-Z_]([a-zA-Z0-9_-]{0,61}[a-zA-Z0-9_])?$`)
 
 // validateOutgoingBitrate refuses what the estimator does not hold.
 func validateOutgoingBitrate(bitrate int) error {

@@ -126,6 +126,11 @@ func (t *transport) newProducer(o *ProducerOptions, cname string) (*producer, er
 	if err != nil {
 		return nil, err
 	}
+	for _, c := range params.Codecs {
+		if kindOf(c.MIMEType) != o.Kind {
+			return nil, invalid("codec %s of a Producer of kind %s", c.MIMEType, o.Kind)
+		}
+	}
 	if len(params.Encodings) == 0 {
 		params.Encodings = []RTPEncodingParameters{{}}
 	}

@@ -362,6 +362,7 @@ func testProduceWrongArguments(t *testing.T, s *suite) {
 	for name, v := range map[string]o{
 		"no kind":           {RTPParameters: audio("", 1)},
 		"kind":              {Kind: "chicken", RTPParameters: audio("", 1)},
+		"kind of the codec": {Kind: mafalda.MediaKindAudio, RTPParameters: video("", 1)},
 		"no parameters":     {Kind: mafalda.MediaKindAudio},
 		"negative delay":    {Kind: mafalda.MediaKindVideo, RTPParameters: video("", 1), KeyFrameRequestDelay: -1},
 		"huge delay":        {Kind: mafalda.MediaKindVideo, RTPParameters: video("", 1), KeyFrameRequestDelay: 1 << 62},

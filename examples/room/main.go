@@ -34,7 +34,6 @@ import (
 	"net/url"
 	"os"
 	"os/signal"
-	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
@@ -102,9 +101,6 @@ func run(ctx context.Context) error {
 	if *mediaPort == 0 || *mediaPort > 65536-uint(*workers) {
 		return fmt.Errorf("-media-port %d is no port, or one of as many as Workers is none", *mediaPort)
 	}
-	if !isHost(*announced) {
-		return fmt.Errorf("-announced %q is neither an IP address nor a host name", *announced)
-	}
 	s := &server{sfu: mafalda.New(), rooms: make(map[string]*room)}
 	if *workers > 1 {
 		s.sfu = vertical.New(s.sfu, vertical.Options{MaxWorkers: workers}) // and that is all
@@ -122,6 +118,9 @@ func run(ctx context.Context) error {
 	if err != nil {
 		if e, ok := errors.AsType[*mafalda.Error](err); ok {
 			err = e.Err // the id of the Worker tells nobody anything
+		}
+		if errors.Is(err, mafalda.ErrInvalidArgument) {
+			return fmt.Errorf("-announced: %w", err)
 		}
 		return fmt.Errorf("-media-port %d: %w", *mediaPort, err)
 	}
@@ -157,16 +156,6 @@ func run(ctx context.Context) error {
 	}
 	return nil
 }
-
-// isHost reports whether s is empty, an IP address or a host name.
-func isHost(s string) bool {
-	if _, err := netip.ParseAddr(s); err == nil || s == "" {
-		return true
-	}
-	return len(s) <= 253 && hostName.MatchString(s)
-}
-
-var hostName = regexp.MustCompile(`^([a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?\.)*[a-zA-Z]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?$`)
 
 // localIPs returns the IPv4 addresses of this machine, the loopback one last.
 func localIPs() []netip.Addr {

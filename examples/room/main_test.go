@@ -264,12 +264,3 @@ func TestSelfSigned(t *testing.T) {
 		require.Len(t, c.Certificate, 1)
 	}
 }
-
-func TestIsHost(t *testing.T) {
-	for _, s := range []string{"", "192.0.2.9", "2001:db8::1", "room.example", "localhost"} {
-		require.True(t, isHost(s), s)
-	}
-	for _, s := range []string{"no address", "http://room.example", "192.0.2", "192.0.2.9:3000", "a..b", "-a.example"} {
-		require.False(t, isHost(s), s)
-	}
-}
