@@ -100,6 +100,7 @@ type Estimator struct {
 	planner    planner
 	rtt        time.Duration // smoothed; 0: unknown
 	feedbacks  int
+	statuses   int           // how many more are read
 	heard      time.Duration // last feedback
 	quietAt    time.Duration // last reduction for silence
 	quiet      float64       // factor for silence, 1: none
@@ -137,6 +138,7 @@ func New(c Config, now time.Duration) *Estimator {
 	}
 	e := &Estimator{initial: max(float64(c.Initial), AbsoluteMin), min: AbsoluteMin, ticked: now, probe: c.Probe, byREMB: c.REMB}
 	e.pacer.Tick = c.Tick
+	e.statuses = maxStatuses
 	e.reset(now)
 	return e
 }

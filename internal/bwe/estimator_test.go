@@ -1,6 +1,7 @@
 package bwe
 
 import (
+	"encoding/binary"
 	"math"
 	"testing"
 	"time"
@@ -312,6 +313,25 @@ func TestFeedbackOfWhatWasNeverSent(t *testing.T) {
 	}
 	assert.Zero(t, p.e.feedbacks)
 	assert.EqualValues(t, 1000, inFlight(&p.e.history))
+}
+
+// TestFeedbackFlood: feedback of 28 bytes that speaks of all numbers there are, and
+// calls them lost, is read a few times and not for ever.
+func TestFeedbackFlood(t *testing.T) {
+	p := newPath(Config{}, Limits{})
+	p.stream(t, 10*time.Second, 8_000_000)
+	b := []byte{0x8f, 205, 0, 6, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x7f, 0xfc, 0, 0, 0, 0, 0x1f, 0xff, 0x1f, 0xff, 0x1f, 0xff, 0x1f, 0xff}
+	binary.BigEndian.PutUint16(b[12:], p.seq-0x7ffb)
+	f := feedbackOf(t, b)
+	before := p.e.statuses
+	for range 1000 {
+		p.e.Feedback(p.now, f)
+	}
+	assert.Less(t, before-p.e.statuses, 2*0x7ffc)
+
+	// That does not last.
+	p.stream(t, 10*time.Second, 2_000_000)
+	assert.LessOrEqual(t, p.now-p.e.heard, 200*time.Millisecond)
 }
 
 func TestNoAllocations(t *testing.T) {

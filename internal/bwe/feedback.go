@@ -9,6 +9,12 @@ import (
 const (
 	referenceUnit = 64 * time.Millisecond
 	referenceBits = 24
+
+	// Feedback may say something of each packet that was sent this often, which
+	// can be saved up. Who says more is not listened to: a few bytes can speak of
+	// tens of thousands of packets, again and again.
+	statusesPerPacket = 4
+	maxStatuses       = statusesPerPacket * maxHistory
 )
 
 // A remoteClock makes one line of the reference times of feedbacks, which wrap
@@ -53,6 +59,7 @@ func (e *Estimator) Sent(now time.Duration, wideSeq uint16, size, probe int) {
 	e.alr.sent(now, size, e.aimd.rate)
 	e.sentRate.sent(now, size)
 	e.sentAt = now
+	e.statuses = min(e.statuses+statusesPerPacket, maxStatuses)
 	if !e.owed {
 		e.owed, e.firstSent = true, now
 	}
@@ -78,6 +85,10 @@ func (e *Estimator) Feedback(now time.Duration, f rtcp.TransportCC) {
 		return
 	}
 	count := min(int64(f.Count()), h.newest-seq+1)
+	if int64(e.statuses) < count {
+		return
+	}
+	e.statuses -= int(count)
 	unheard := int(float64(h.skip(seq)) * (1 - e.loss.inherent))
 	h.told = max(h.told, seq+count-1)
 	arrival := e.clock.extend(f.ReferenceTime())
