@@ -13,6 +13,11 @@ import (
 const (
 	probationWindow = 100 * time.Millisecond
 
+	// shareInterval is how long a new estimate waits after the last one that was
+	// shared: a peer can send one REMB after the other, each asking for another
+	// bitrate, and each would go over all Consumers.
+	shareInterval = 20 * time.Millisecond
+
 	// Retransmissions take at most this part of what is available. What they took
 	// too little of is saved up for so long, and never less than some packets.
 	resendShare  = 0.5
@@ -35,7 +40,8 @@ type bandwidth struct {
 	connected bool // once: before, nothing is said to be available
 
 	probation probation
-	order     []*consumer // those that take part, while it is shared
+	order     []*consumer   // those that take part, while it is shared
+	shared    time.Duration // when an estimate was last
 
 	resends   float64       // bytes that may be sent again
 	resendsAt time.Duration // when that was so
@@ -130,11 +136,13 @@ func (b *bandwidth) arm() {
 	}
 }
 
-// after looks whether the estimate has to be shared anew.
+// after looks whether the estimate has to be shared anew; tick looks again.
 func (b *bandwidth) after() {
-	if !b.client.Update(b.t.m.now, b.estimator.Available()) {
+	now := b.t.m.now
+	if now-b.shared < shareInterval || !b.client.Update(now, b.estimator.Available()) {
 		return
 	}
+	b.shared = now
 	b.share()
 	b.desire(false)
 	m := b.t.m

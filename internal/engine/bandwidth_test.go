@@ -345,6 +345,35 @@ func TestHostileFeedback(t *testing.T) {
 	assert.GreaterOrEqual(t, b.available(), uint64(100_000))
 }
 
+// TestREMBFlood: what a peer asks for in the same moment is shared once, and the
+// last of it in the end.
+func TestREMBFlood(t *testing.T) {
+	b := newBottleneck(t, 3e6, 100e3, 400e3, 1.5e6)
+	b.consumeLayers()
+	require.NoError(t, b.m.TraceTransport("out", []string{"bwe"}))
+	b.run(4 * time.Second)
+	traces := func() (n int) {
+		for _, e := range b.events {
+			if tr, ok := e.Body.(Trace); ok && tr.Event.Type == "bwe" {
+				n++
+			}
+		}
+		return n
+	}
+	before := traces()
+	var flood []byte
+	for range 500 {
+		flood = rtcp.AppendREMB(flood, 1, 0, 1<<40, []uint32{21})
+		flood = rtcp.AppendREMB(flood, 1, 0, 150_000, []uint32{21})
+	}
+	for part := range slices.Chunk(flood, 1200) {
+		b.udp(b.sink, b.out, part)
+	}
+	assert.LessOrEqual(t, traces()-before, 1)
+	b.run(2 * time.Second)
+	assert.InDelta(t, 110e3, b.sentRate(21, 2*time.Second), 50e3)
+}
+
 func TestFeedbackDoesNotAllocate(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
