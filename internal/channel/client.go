@@ -2,7 +2,6 @@ package channel
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -22,12 +21,12 @@ import (
 // operation.
 type Client struct {
 	cfg ClientConfig
-	out *frameWriter
+	out *queue
 	box *engine.Mailbox
 
-	// turn is held from when an operation takes its place in the order of
-	// things until it is written. See Do.
-	turn sync.Mutex
+	// turn has a token while an operation takes its place in the order of things,
+	// until it is queued. See Do.
+	turn chan struct{}
 
 	mu      sync.Mutex
 	lastID  uint32             // guarded by mu; of a request
@@ -56,14 +55,24 @@ type ClientConfig struct {
 	Ended func(err error)
 }
 
+const (
+	// maxPending is how many requests may wait for their response, those
+	// included that nobody waits for any more.
+	maxPending = 1 << 16
+	// maxNoted is how much a worker may say before it answers a request, bytes.
+	maxNoted = 64 << 20
+)
+
 // An exchange is a request and its response.
 type exchange struct {
 	id, barrier uint32        // of the request and of that which follows it; 0: none does
 	done        chan struct{} // closed when it is complete
+	lost        chan struct{} // closed when it could not be written
 
 	// Owned by read until done is closed.
 	response *fbs.ResponseT
 	notes    []engine.Notification
+	noted    int // bytes of the frames that notes came in
 
 	abandoned bool   // guarded by Client.mu; nobody waits any more
 	undo      func() // guarded by Client.mu; to be called if it succeeds nevertheless
@@ -73,12 +82,13 @@ type exchange struct {
 func NewClient(cfg ClientConfig) *Client {
 	c := &Client{
 		cfg:     cfg,
-		out:     newFrameWriter(cfg.Requests),
+		turn:    make(chan struct{}, 1),
 		box:     engine.NewMailbox(cfg.Notify),
 		tree:    map[string]*branch{},
 		ended:   make(chan struct{}),
 		running: make(chan string, 1),
 	}
+	c.out = newQueue(cfg.Requests, c.ended)
 	go func() { // ends with Replies
 		err := c.read()
 		c.mu.Lock()
@@ -97,9 +107,13 @@ func (c *Client) Running() <-chan string { return c.running }
 // Ended is closed when the channel has ended.
 func (c *Client) Ended() <-chan struct{} { return c.ended }
 
-// Close tells the worker to close. It does not wait until it has.
+// Close tells the worker to close. It does not wait until it has, but as long as
+// the worker reads nothing.
 func (c *Client) Close() {
-	_ = c.out.write(bare("", fbs.EventWORKER_CLOSE)) // a worker that is gone is closed
+	frame, err := c.out.pack(bare("", fbs.EventWORKER_CLOSE))
+	if err == nil && c.out.reserve(context.Background()) == nil { // a worker that is gone is closed
+		c.out.put(entry{frame: frame})
+	}
 }
 
 // Do calls f, which does operations on its Call, and returns the notifications
@@ -111,15 +125,27 @@ func (c *Client) Do(ctx context.Context, f func(*Call) error) ([]engine.Notifica
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	if err := c.takeTurn(ctx); err != nil {
+		return nil, err
+	}
 	k := &Call{c: c, ctx: ctx, first: true}
-	c.turn.Lock()
 	defer func() {
 		if k.first {
-			c.turn.Unlock()
+			<-c.turn
 		}
 	}()
 	err := f(k)
 	return k.notes, err
+}
+
+// takeTurn waits for its turn, which has to be given back.
+func (c *Client) takeTurn(ctx context.Context) error {
+	select {
+	case c.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // A Call is an operation on its way, or several one after the other.
@@ -151,16 +177,20 @@ const anyBody fbs.ResponseBody = 255
 // do sends r and returns the body of its response.
 func (k *Call) do(r request) (any, error) {
 	if !k.first {
-		k.c.turn.Lock()
+		if err := k.c.takeTurn(k.ctx); err != nil {
+			return nil, err
+		}
 	}
 	k.first = false
-	x, err := k.c.send(&r)
-	k.c.turn.Unlock()
+	x, err := k.c.send(k.ctx, &r)
+	<-k.c.turn
 	if err != nil {
 		return nil, err
 	}
 	select {
 	case <-x.done:
+	case <-x.lost:
+		return nil, engine.ErrClosed
 	case <-k.c.ended:
 		return nil, engine.ErrClosed
 	case <-k.ctx.Done():
@@ -204,58 +234,54 @@ type remoteError struct {
 func (e *remoteError) Error() string { return e.text }
 func (e *remoteError) Unwrap() error { return e.class }
 
-// send writes a request, in the turn of its Call.
-func (c *Client) send(r *request) (*exchange, error) {
-	x := &exchange{done: make(chan struct{})}
-	c.mu.Lock()
-	if c.err != nil {
-		c.mu.Unlock()
-		return nil, engine.ErrClosed
+// send queues a request, in the turn of its Call.
+func (c *Client) send(ctx context.Context, r *request) (*exchange, error) {
+	if err := c.out.reserve(ctx); err != nil {
+		return nil, err
 	}
+	x := &exchange{done: make(chan struct{}), lost: make(chan struct{})}
+	c.mu.Lock()
 	c.lastID++
 	x.id = c.lastID
 	if !r.quiet {
 		c.lastID++
 		x.barrier = c.lastID
 	}
-	c.pending = append(c.pending, x)
 	c.mu.Unlock()
 	q := &fbs.RequestT{Id: x.id, Method: r.method, HandlerId: r.id}
 	if r.kind != fbs.RequestBodyNONE {
 		q.Body = &fbs.RequestBodyT{Type: r.kind, Value: r.body}
 	}
-	err := c.out.write(&fbs.MessageBodyT{Type: fbs.MessageBodyRequest, Value: q})
-	if errors.Is(err, errTooBig) {
-		c.withdraw(x)
-		return nil, fmt.Errorf("%w: %w", err, engine.ErrInvalidArgument)
-	}
-	if err == nil && x.barrier != 0 {
-		err = c.out.write(&fbs.MessageBodyT{Type: fbs.MessageBodyRequest, Value: &fbs.RequestT{
+	messages := []*fbs.MessageBodyT{{Type: fbs.MessageBodyRequest, Value: q}}
+	if x.barrier != 0 {
+		messages = append(messages, &fbs.MessageBodyT{Type: fbs.MessageBodyRequest, Value: &fbs.RequestT{
 			Id: x.barrier, Method: fbs.MethodWORKER_UPDATE_SETTINGS, Body: &fbs.RequestBodyT{
 				Type: fbs.RequestBodyWorkerUpdateSettingsRequest, Value: emptySettings(),
 			},
 		}})
 	}
+	frames, err := c.out.pack(messages...)
 	if err != nil {
-		return nil, engine.ErrClosed
+		c.out.release()
+		return nil, fmt.Errorf("%w: %w", err, engine.ErrInvalidArgument)
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.err != nil:
+		c.out.release()
+		return nil, engine.ErrClosed
+	case len(c.pending) == maxPending:
+		c.out.release()
+		return nil, fmt.Errorf("the worker answers nothing: %w", engine.ErrUnavailable)
+	}
+	c.pending = append(c.pending, x)
+	c.out.put(entry{frames, x})
 	return x, nil
 }
 
 // emptySettings changes nothing: a vector that is there would.
 func emptySettings() *fbs.WorkerUpdateSettingsRequestT { return &fbs.WorkerUpdateSettingsRequestT{} }
-
-// withdraw takes back an exchange that was not written.
-func (c *Client) withdraw(x *exchange) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for i, p := range c.pending {
-		if p == x {
-			c.pending = append(c.pending[:i], c.pending[i+1:]...)
-			return
-		}
-	}
-}
 
 // abandon gives up waiting for x and reports true, unless x is complete.
 func (c *Client) abandon(x *exchange, undo func(*Call) error) bool {
@@ -294,7 +320,9 @@ func (c *Client) read() error {
 				return err
 			}
 		case *fbs.NotificationT:
-			c.hear(v)
+			if err := c.hear(v, len(frame)); err != nil {
+				return err
+			}
 		}
 	}
 }
@@ -332,18 +360,18 @@ func (c *Client) answer(r *fbs.ResponseT) error {
 	return nil
 }
 
-// hear takes a notification.
-func (c *Client) hear(n *fbs.NotificationT) {
+// hear takes a notification that came in a frame of size bytes.
+func (c *Client) hear(n *fbs.NotificationT, size int) error {
 	if n.Event == fbs.EventWORKER_RUNNING {
 		select {
 		case c.running <- n.HandlerId:
 		default:
 		}
-		return
+		return nil
 	}
 	body := bodyOf(n)
 	if body == nil {
-		return
+		return nil
 	}
 	c.seq++
 	note := engine.Notification{Seq: c.seq, Target: n.HandlerId, Body: body}
@@ -352,7 +380,7 @@ func (c *Client) hear(n *fbs.NotificationT) {
 		c.forget(n.HandlerId)
 	case engine.ConsumerRTP, engine.DirectRTCP, engine.DataConsumerMessage, engine.Trace:
 		c.box.Put(note) // all by one goroutine, in their order
-		return
+		return nil
 	}
 	c.mu.Lock()
 	var x *exchange
@@ -362,18 +390,20 @@ func (c *Client) hear(n *fbs.NotificationT) {
 	c.mu.Unlock()
 	if x == nil {
 		c.box.Put(note)
-		return
+		return nil
+	}
+	if x.noted += size; x.noted > maxNoted {
+		return fmt.Errorf("more than %d bytes instead of a response to %d", maxNoted, x.id)
 	}
 	x.notes = append(x.notes, note)
+	return nil
 }
 
-// tell writes a notification.
+// tell queues a notification. It does not wait.
 func (c *Client) tell(m *fbs.MessageBodyT) error {
-	switch err := c.out.write(m); {
-	case err == nil:
-		return nil
-	case errors.Is(err, errTooBig):
+	frame, err := c.out.pack(m)
+	if err != nil {
 		return fmt.Errorf("%w: %w", err, engine.ErrInvalidArgument)
 	}
-	return engine.ErrClosed
+	return c.out.tell(frame)
 }

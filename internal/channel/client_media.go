@@ -239,6 +239,9 @@ func (k *Call) DumpConsumer(id string) (engine.ConsumerDump, error) {
 		return engine.ConsumerDump{}, err
 	}
 	b := r.Data.Base
+	if engine.ProducerType(b.Type) != engine.PipeType && len(r.Data.RtpStreams) == 0 {
+		return engine.ConsumerDump{}, errUnexpected
+	}
 	params, err := rtpParameters(b.RtpParameters)
 	return engine.ConsumerDump{
 		ID: b.Id, ProducerID: b.ProducerId, Kind: kind(b.Kind), Type: engine.ProducerType(b.Type),

@@ -38,9 +38,10 @@ func baseOptions(o *engine.SCTPOptions) *fbs.TransportOptionsT {
 	return b
 }
 
-// createTransport does a request that creates a transport in a router.
+// createTransport does a request that creates a transport in a router; its want
+// is the dump of that kind of transport.
 func (k *Call) createTransport(routerID, id, server string, r request) (engine.TransportDump, error) {
-	r.id, r.want, r.class = routerID, anyBody, engine.ErrUnavailable
+	r.id, r.class = routerID, engine.ErrUnavailable
 	r.undo = func(k *Call) error {
 		return k.set(fbs.MethodROUTER_CLOSE_TRANSPORT, routerID, fbs.RequestBodyRouterCloseTransportRequest,
 			&fbs.RouterCloseTransportRequestT{TransportId: id})
@@ -77,6 +78,7 @@ func (k *Call) CreateWebRTCTransport(routerID string, o engine.WebRTCTransportOp
 	return k.createTransport(routerID, o.ID, o.ServerID, request{
 		method: method, kind: fbs.RequestBodyRouterCreateWebRtcTransportRequest,
 		body: &fbs.RouterCreateWebRtcTransportRequestT{TransportId: o.ID, Options: options},
+		want: fbs.ResponseBodyWebRtcTransportDumpResponse,
 	})
 }
 
@@ -93,6 +95,7 @@ func (k *Call) CreatePlainTransport(routerID string, o engine.PlainTransportOpti
 	return k.createTransport(routerID, o.ID, "", request{
 		method: fbs.MethodROUTER_CREATE_PLAINTRANSPORT, kind: fbs.RequestBodyRouterCreatePlainTransportRequest,
 		body: &fbs.RouterCreatePlainTransportRequestT{TransportId: o.ID, Options: options},
+		want: fbs.ResponseBodyPlainTransportDumpResponse,
 	})
 }
 
@@ -102,6 +105,7 @@ func (k *Call) CreatePipeTransport(routerID string, o engine.PipeTransportOption
 		body: &fbs.RouterCreatePipeTransportRequestT{TransportId: o.ID, Options: &fbs.PipeTransportOptionsT{
 			Base: baseOptions(o.SCTP), ListenInfo: listenInfoOf(&o.ListenInfo), EnableRtx: o.EnableRTX, EnableSrtp: o.EnableSRTP,
 		}},
+		want: fbs.ResponseBodyPipeTransportDumpResponse,
 	})
 }
 
@@ -113,6 +117,7 @@ func (k *Call) CreateDirectTransport(routerID string, o engine.DirectTransportOp
 	return k.createTransport(routerID, o.ID, "", request{
 		method: fbs.MethodROUTER_CREATE_DIRECTTRANSPORT, kind: fbs.RequestBodyRouterCreateDirectTransportRequest,
 		body: &fbs.RouterCreateDirectTransportRequestT{TransportId: o.ID, Options: &fbs.DirectTransportOptionsT{Base: b}},
+		want: fbs.ResponseBodyDirectTransportDumpResponse,
 	})
 }
 
@@ -137,7 +142,15 @@ func (k *Call) ConnectWebRTC(id string, role engine.DTLSRole, fingerprints []dtl
 	if err != nil {
 		return 0, err
 	}
-	return engine.DTLSRole(r.DtlsLocalRole), nil
+	return dtlsRole(r.DtlsLocalRole)
+}
+
+// dtlsRole refuses what is no role.
+func dtlsRole(r fbs.DtlsRole) (engine.DTLSRole, error) {
+	if r > fbs.DtlsRoleSERVER {
+		return 0, errUnexpected
+	}
+	return engine.DTLSRole(r), nil // numbered alike
 }
 
 func fingerprintOf(f *dtls.Fingerprint) *fbs.FingerprintT {
@@ -158,7 +171,7 @@ func (k *Call) ConnectPlain(id string, o engine.PlainConnectOptions) (engine.Tra
 	if err != nil {
 		return engine.TransportDump{}, err
 	}
-	return k.DumpTransport(id) // of which the response has a part
+	return k.dumpTransport(id, fbs.ResponseBodyPlainTransportDumpResponse) // of which the response has a part
 }
 
 func (k *Call) ConnectPipe(id string, o engine.PipeConnectOptions) (engine.TransportDump, error) {
@@ -172,7 +185,7 @@ func (k *Call) ConnectPipe(id string, o engine.PipeConnectOptions) (engine.Trans
 	if err != nil {
 		return engine.TransportDump{}, err
 	}
-	return k.DumpTransport(id) // of which the response has a part
+	return k.dumpTransport(id, fbs.ResponseBodyPipeTransportDumpResponse) // of which the response has a part
 }
 
 func (k *Call) RestartICE(id string) (ufrag, password string, err error) {
@@ -212,7 +225,12 @@ func (k *Call) TraceTransport(id string, types []string) error {
 }
 
 func (k *Call) DumpTransport(id string) (engine.TransportDump, error) {
-	body, err := k.do(request{method: fbs.MethodTRANSPORT_DUMP, id: id, want: anyBody, quiet: true})
+	return k.dumpTransport(id, anyBody)
+}
+
+// dumpTransport is DumpTransport for a kind of transport.
+func (k *Call) dumpTransport(id string, want fbs.ResponseBody) (engine.TransportDump, error) {
+	body, err := k.do(request{method: fbs.MethodTRANSPORT_DUMP, id: id, want: want, quiet: true})
 	if err != nil {
 		return engine.TransportDump{}, err
 	}
@@ -237,8 +255,9 @@ func transportDumpFrom(body any) (engine.TransportDump, error) {
 			ICEState: named(iceStates, b.IceState),
 			Ufrag:    b.IceParameters.UsernameFragment, Password: b.IceParameters.Password,
 			SelectedTuple: tupleFrom(b.IceSelectedTuple),
-			DTLSState:     named(dtlsStates, b.DtlsState), DTLSRole: engine.DTLSRole(b.DtlsParameters.Role), // numbered alike
+			DTLSState:     named(dtlsStates, b.DtlsState),
 		}
+		d.WebRTC.DTLSRole, err = dtlsRole(b.DtlsParameters.Role)
 		for _, c := range b.IceCandidates {
 			d.WebRTC.Candidates = append(d.WebRTC.Candidates, ice.Candidate{
 				Foundation: c.Foundation, Priority: c.Priority, Address: c.Address, Port: c.Port, TCP: c.Protocol == fbs.ProtocolTCP,

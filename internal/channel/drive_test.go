@@ -223,7 +223,7 @@ func TestDriveBadWorker(t *testing.T) {
 			replies.Close()
 			require.ErrorIs(t, <-failed, engine.ErrClosed)
 			require.Error(t, <-d.ended)
-			require.ErrorIs(t, d.tell(bare("x", fbs.EventWORKER_CLOSE)), nil)
+			require.ErrorIs(t, d.tell(bare("x", fbs.EventWORKER_CLOSE)), engine.ErrClosed)
 			_, err := d.Do(t.Context(), func(k *Call) error { return k.CreateRouter("r") })
 			require.ErrorIs(t, err, engine.ErrClosed)
 			requests.Close()

@@ -66,26 +66,45 @@ func noEOF(err error) error {
 	return err
 }
 
-// A frameWriter writes messages. Its methods may be called by several
-// goroutines at a time.
-type frameWriter struct {
-	w      io.Writer
-	broken chan struct{} // closed when a write has failed
+// A packer makes frames of messages.
+type packer struct{ b *flatbuffers.Builder }
 
-	mu  sync.Mutex
-	b   *flatbuffers.Builder // guarded by mu
-	err error                // guarded by mu; of the first write that failed
-}
-
-func newFrameWriter(w io.Writer) *frameWriter {
-	return &frameWriter{w: w, broken: make(chan struct{}), b: flatbuffers.NewBuilder(1024)}
-}
+func newPacker() packer { return packer{flatbuffers.NewBuilder(1024)} }
 
 // keptBuilder is how big a builder may stay after a message.
 const keptBuilder = 256 << 10
 
 // errTooBig is a message that is longer than a frame. It was not written.
 var errTooBig = errors.New("message too big")
+
+// pack returns the frame of a message, valid until the next call.
+func (p *packer) pack(m *fbs.MessageBodyT) ([]byte, error) {
+	p.b.Reset()
+	p.b.FinishSizePrefixed((&fbs.MessageT{Data: m}).Pack(p.b))
+	frame := p.b.FinishedBytes()
+	if cap(p.b.Bytes) > keptBuilder {
+		p.b = flatbuffers.NewBuilder(1024)
+	}
+	if len(frame) > MaxFrame {
+		return nil, errTooBig
+	}
+	return frame, nil
+}
+
+// A frameWriter writes messages. Its methods may be called by several
+// goroutines at a time.
+type frameWriter struct {
+	w      io.Writer
+	broken chan struct{} // closed when a write has failed
+
+	mu     sync.Mutex
+	packer packer // guarded by mu
+	err    error  // guarded by mu; of the first write that failed
+}
+
+func newFrameWriter(w io.Writer) *frameWriter {
+	return &frameWriter{w: w, broken: make(chan struct{}), packer: newPacker()}
+}
 
 // write writes one message. Once that failed it always fails.
 func (f *frameWriter) write(m *fbs.MessageBodyT) error {
@@ -94,14 +113,9 @@ func (f *frameWriter) write(m *fbs.MessageBodyT) error {
 	if f.err != nil {
 		return f.err
 	}
-	f.b.Reset()
-	f.b.FinishSizePrefixed((&fbs.MessageT{Data: m}).Pack(f.b))
-	frame := f.b.FinishedBytes()
-	if cap(f.b.Bytes) > keptBuilder {
-		f.b = flatbuffers.NewBuilder(1024)
-	}
-	if len(frame) > MaxFrame {
-		return errTooBig
+	frame, err := f.packer.pack(m)
+	if err != nil {
+		return err
 	}
 	if _, f.err = f.w.Write(frame); f.err != nil {
 		close(f.broken)

@@ -83,7 +83,7 @@ func TestFrameWriter(t *testing.T) {
 		got := fbs.GetSizePrefixedRootAsMessage(frame, 0).UnPack().Data.Value.(*fbs.LogT)
 		require.Len(t, got.Data, n)
 	}
-	require.LessOrEqual(t, cap(w.b.Bytes), keptBuilder)
+	require.LessOrEqual(t, cap(w.packer.b.Bytes), keptBuilder)
 }
 
 type refusing struct{}
