@@ -20,10 +20,9 @@ const asWorker = "MAFALDA_TEST_AS_WORKER"
 func serveWorker() int {
 	settings, err := channel.ParseArgs(os.Args[1:])
 	if err == nil {
+		requests, replies := lie(os.Getenv(asLiar), os.NewFile(3, "requests"), os.NewFile(4, "replies"))
 		err = channel.Serve(context.Background(), channel.Config{
-			Settings: settings,
-			Requests: os.NewFile(3, "requests"), Replies: os.NewFile(4, "replies"),
-			Stderr: os.Stderr, PID: os.Getpid(),
+			Settings: settings, Requests: requests, Replies: replies, Stderr: os.Stderr, PID: os.Getpid(),
 		})
 	}
 	switch {
