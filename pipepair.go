@@ -3,6 +3,7 @@ package mafalda
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"reflect"
 	"sync"
@@ -84,31 +85,32 @@ func (g *pipePairs) forget(p *pipePair) {
 // together.
 func (g *pipePairs) make(ctx context.Context, p *pipePair, o *PipeToRouterOptions) {
 	defer close(p.ready)
-	p.err = errors.New("making a pipe panicked") // who waits is not left alone
-	p.err = p.connect(ctx, o)
 	end := func(struct{}) {
 		g.forget(p)
 		p.close()
 	}
-	if p.err == nil {
+	p.err = errors.New("making a pipe panicked") // who waits is not left alone
+	defer func() {
+		if p.err != nil {
+			end(struct{}{})
+		}
+	}()
+	if p.err = p.connect(ctx, o); p.err == nil {
 		p.from.Observer().Close.On(end)
 		p.to.Observer().Close.On(end)
 		if p.from.Closed() || p.to.Closed() { // before that
 			p.err = ErrClosed
 		}
 	}
-	if p.err != nil {
-		end(struct{}{})
-	}
 }
 
 func (p *pipePair) connect(ctx context.Context, o *PipeToRouterOptions) (err error) {
 	t := o.transportOptions()
-	if p.from, err = p.key.from.CreatePipeTransport(ctx, t); err != nil {
+	if p.from, err = made(p.key.from.CreatePipeTransport(ctx, t)); err != nil {
 		p.from = nil // not a nil pointer in an interface
 		return err
 	}
-	if p.to, err = p.key.to.CreatePipeTransport(ctx, t); err != nil {
+	if p.to, err = made(p.key.to.CreatePipeTransport(ctx, t)); err != nil {
 		p.to = nil
 		return err
 	}
@@ -121,6 +123,16 @@ func (p *pipePair) connect(ctx context.Context, o *PipeToRouterOptions) (err err
 		return err
 	}
 	return connectPipe(ctx, p.to, p.from)
+}
+
+// made returns what an implementation made, which may be foreign and have made
+// nothing without saying why.
+func made[T comparable](v T, err error) (T, error) {
+	var nothing T
+	if err == nil && v == nothing {
+		err = fmt.Errorf("nil instead of a %v: %w", reflect.TypeFor[T](), ErrUnavailable)
+	}
+	return v, err
 }
 
 // connectPipe tells t where the other one is.

@@ -115,7 +115,7 @@ func pipeRouters(ctx context.Context, from, to Router, o *PipeToRouterOptions) (
 	if err != nil {
 		return none, err
 	}
-	c, err := local.Consume(ctx, ConsumerOptions{ProducerID: p.ID()})
+	c, err := made(local.Consume(ctx, ConsumerOptions{ProducerID: p.ID()}))
 	if err != nil {
 		return none, err
 	}
@@ -125,7 +125,7 @@ func pipeRouters(ctx context.Context, from, to Router, o *PipeToRouterOptions) (
 	if o.keepID() {
 		produce.ID = p.ID()
 	}
-	far, err := remote.Produce(ctx, produce)
+	far, err := made(remote.Produce(ctx, produce))
 	if err != nil {
 		_ = c.Close() // nothing can be done about it
 		return none, err
@@ -159,7 +159,7 @@ func pipeData(ctx context.Context, from, to Router, o *PipeToRouterOptions) (Pip
 	if err != nil {
 		return none, err
 	}
-	c, err := local.ConsumeData(ctx, DataConsumerOptions{DataProducerID: p.ID()})
+	c, err := made(local.ConsumeData(ctx, DataConsumerOptions{DataProducerID: p.ID()}))
 	if err != nil {
 		return none, err
 	}
@@ -169,7 +169,7 @@ func pipeData(ctx context.Context, from, to Router, o *PipeToRouterOptions) (Pip
 	if o.keepID() {
 		produce.ID = p.ID()
 	}
-	far, err := remote.ProduceData(ctx, produce)
+	far, err := made(remote.ProduceData(ctx, produce))
 	if err != nil {
 		_ = c.Close() // nothing can be done about it
 		return none, err
