@@ -66,6 +66,7 @@ func (a *Association) live(server bool) bool {
 	a.mu.Lock()
 	a.pion.Store(p)
 	a.heard = time.Now()
+	a.wire.connected = true
 	streams := a.wire.peerStreams
 	a.mu.Unlock()
 	a.box.event(Event{Kind: Negotiated, MaxOutbound: streams.in, MaxInbound: streams.out})

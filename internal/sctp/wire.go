@@ -141,6 +141,7 @@ type wire struct {
 	ports               [4]byte // of packets that we send
 
 	negotiated  bool // the peer's INIT or INIT ACK was seen
+	connected   bool // and the handshake is over
 	peerStreams struct{ out, in uint16 }
 
 	seen        tsns            // of the peer
@@ -339,7 +340,8 @@ func (w *wire) filter(p []byte, holding bool, data func(chunk) bool) []byte {
 func (w *wire) inspect(c chunk) bool {
 	switch c.kind() {
 	case typeInit, typeInitAck:
-		if len(c) < initLen {
+		// One that comes later may be of anybody: it has no tag.
+		if len(c) < initLen || w.connected {
 			return false
 		}
 		w.negotiated = true
