@@ -11,7 +11,9 @@ const maxWindow = 4096
 
 // A Map gives outputs to the inputs that are forwarded, contiguous across those
 // dropped: inputs lost on the way leave a gap, dropped ones don't. An input that
-// comes late gets the output that was left for it. Make it with [New].
+// comes late gets the output that was left for it. An input later than all gets
+// an output later than all: after a loss of half the range no gap is left. Make it
+// with [New].
 // It behaves like mediasoup's SeqManager (worker/src/RTC/SeqManager.cpp), but
 // forgets dropped inputs 4,096 numbers later, not after half the range: a still
 // later input is treated as if those had not been dropped before it. A Map takes
@@ -88,11 +90,18 @@ func (m *Map[T]) Input(x T) (out T, ok bool) {
 		m.known = true
 		m.maxInput, m.maxForwarded = x, x
 	}
-	if m.newer(x, m.maxInput) {
+	newest := m.newer(x, m.maxInput)
+	if newest {
 		m.maxInput = x
 		m.purge()
 	}
 	out = x + m.base
+	if newest && m.started && !m.newer(out&m.mask, m.maxOutput) {
+		// What was lost since the last output is more than half of the range.
+		m.Sync(x - 1)
+		m.maxInput = x
+		out = x + m.base
+	}
 	if n := len(m.dropped); n > m.head && !m.newer(x, m.dropped[n-1]) {
 		later, dropped := m.after(x)
 		if dropped {
