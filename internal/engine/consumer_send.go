@@ -14,8 +14,12 @@ import (
 	"github.com/mafalda-sfu/mafalda/internal/stream"
 )
 
-// maxWaiting is how many packets wait for the key frame that they follow.
-const maxWaiting = 30
+const (
+	// maxWaiting is how many packets wait for the key frame that they follow.
+	maxWaiting = 30
+	// maxOvertaken is by how much they may be later than its start.
+	maxOvertaken = 1000
+)
 
 // Retransmissions are at most this many for each packet sent, a burst aside.
 // Who claims a tiny round trip time could else have the whole memory of seconds
@@ -154,12 +158,14 @@ func (o *outbound) wait(pk *packet) {
 }
 
 // forwardWaiting sends what waited and comes after the start of a key frame.
-// Unlike mediasoup it also does around the wrap of sequence numbers.
+// Unlike mediasoup it also does around the wrap of sequence numbers. What is far
+// ahead has numbers from before the source began anew: it is no part of what
+// follows.
 func (o *outbound) forwardWaiting(key *packet) {
 	waiting := o.waiting
 	o.waiting = nil
 	for _, pk := range waiting {
-		if pk.stream == key.stream && seqnum.Newer16(pk.pkt.SequenceNumber(), key.pkt.SequenceNumber()) {
+		if ahead := pk.pkt.SequenceNumber() - key.pkt.SequenceNumber(); pk.stream == key.stream && ahead-1 < maxOvertaken {
 			o.c.forward(pk)
 		}
 		o.c.m.releasePacket(pk)

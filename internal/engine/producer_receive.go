@@ -182,7 +182,7 @@ func (s *producerStream) wentBack() {
 	}
 	for _, c := range s.p.consumers {
 		for _, o := range c.outs {
-			if c.typ == PipeType && o.encoding != s.index || c.layers != nil && c.source() != s {
+			if c.typ == PipeType && o.encoding != s.index || c.typ == SimulcastType && c.source() != s {
 				continue
 			}
 			o.sync = true
