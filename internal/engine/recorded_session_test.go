@@ -502,5 +502,3 @@ func mediaKind(mime string) Kind {
 	}
 	return Video
 }
-
-func (s *session) String() string { return fmt.Sprintf("%s at %.0f ms", s.o.name, s.ms()) }
