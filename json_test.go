@@ -40,7 +40,7 @@ func TestJSONKeys(t *testing.T) {
 		{"candidate", ICECandidate{}, "foundation priority ip address protocol port type"},
 		{"tuple", TransportTuple{}, "localIp localAddress localPort remotePort protocol"},
 		{"producer dump", ProducerDump{}, "id kind type rtpParameters rtpMapping traceEventTypes paused"},
-		{"encoding mapping", EncodingMappingDump{}, "rid ssrc mappedSsrc"},
+		{"encoding mapping", EncodingMappingDump{RID: "r"}, "rid ssrc mappedSsrc"},
 		{"consumer dump", ConsumerDump{RTPStream: new(RTPStreamDump{}), ConsumableRTPEncodings: make([]RTPEncodingParameters, 1)}, "id producerId kind rtpParameters consumableRtpEncodings traceEventTypes supportedCodecPayloadTypes paused producerPaused priority type rtpStream"},
 		{"stream params", RTPStreamParams{RTXSSRC: 1, RTXPayloadType: new(uint8(0))}, "encodingIdx ssrc payloadType mimeType clockRate cname rtxSsrc rtxPayloadType useNack usePli useFir useInBandFec useDtx spatialLayers temporalLayers"},
 		{"rtx params", RTXStreamParams{}, "ssrc payloadType mimeType clockRate cname"},

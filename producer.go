@@ -159,7 +159,7 @@ type CodecMappingDump struct {
 
 // EncodingMappingDump is the mapping of one stream.
 type EncodingMappingDump struct {
-	RID        string  `json:"rid"`
+	RID        string  `json:"rid,omitempty"`
 	SSRC       *uint32 `json:"ssrc"` // nil while unknown
 	MappedSSRC uint32  `json:"mappedSsrc"`
 }

@@ -267,6 +267,6 @@ type WebRTCTransport interface {
 	// [ErrInvalidArgument]; [ErrInvalidState] when called again; [ErrClosed].
 	Connect(ctx context.Context, o WebRTCTransportConnectOptions) error
 	// RestartICE makes new ICE credentials. The old ones work until the peer
-	// uses the new.
+	// uses the new. Errors: [ErrClosed], or the error of ctx.
 	RestartICE(ctx context.Context) (ICEParameters, error)
 }

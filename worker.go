@@ -118,11 +118,13 @@ type Worker interface {
 	// Routers returns the open Routers in the order of their creation.
 	Routers() []Router
 
-	// UpdateSettings changes the log level and tags.
+	// UpdateSettings changes the log level and tags. Errors:
+	// [ErrInvalidArgument], [ErrWorkerClosed].
 	UpdateSettings(ctx context.Context, s WorkerUpdateableSettings) error
-	// Dump returns the ids of what the Worker holds.
+	// Dump returns the ids of what the Worker holds. Errors: [ErrWorkerClosed].
 	Dump(ctx context.Context) (WorkerDump, error)
-	// ResourceUsage returns what the Worker has used since it began.
+	// ResourceUsage returns what the Worker has used since it began. Errors:
+	// [ErrWorkerClosed].
 	ResourceUsage(ctx context.Context) (WorkerResourceUsage, error)
 
 	// Events has the events for the code that uses the Worker, Observer the
