@@ -3,6 +3,7 @@ package mafalda
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"testing"
@@ -39,10 +40,14 @@ func serveWorker() int {
 // A processSFU is an SFU whose Workers are processes.
 type processSFU struct{ SFU }
 
+var workerBin = flag.String("worker-bin", "", "`file` of the worker that processes run, instead of the tests themselves")
+
 func (s processSFU) CreateWorker(ctx context.Context, settings WorkerSettings) (Worker, error) {
 	var err error
-	if settings.WorkerBin, err = os.Executable(); err != nil {
-		return nil, err
+	if settings.WorkerBin = *workerBin; settings.WorkerBin == "" {
+		if settings.WorkerBin, err = os.Executable(); err != nil {
+			return nil, err
+		}
 	}
 	return s.SFU.CreateWorker(ctx, settings)
 }
