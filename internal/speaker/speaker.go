@@ -57,6 +57,7 @@ type Speaker struct {
 	mediums    [n3]uint8
 	long       [1]uint8
 	scores     [3]float64
+	stale      bool // a level came since the scores were up to date
 
 	// The level of silence, and what may be the next one.
 	floor, nextFloor uint8
@@ -132,6 +133,9 @@ func (o *Observer) choose() *Speaker {
 			continue
 		}
 		s.evaluate()
+		if s.scores[0] <= dominant.scores[0] { // most: who is silent
+			continue
+		}
 		var c [3]float64
 		for i := range c {
 			c[i] = math.Log(s.scores[i] / dominant.scores[i])
@@ -158,7 +162,7 @@ func (s *Speaker) sample(now time.Duration, level uint8) {
 		return
 	}
 	n := min(max((now-s.at)/sample, 1), samples)
-	s.at = now
+	s.at, s.stale = now, true
 	for range n {
 		s.levels[s.next] = level
 		s.next = (s.next + 1) % samples
@@ -186,6 +190,10 @@ func (s *Speaker) learnFloor(level uint8) {
 
 // evaluate brings the scores up to date, from the short scale to the long.
 func (s *Speaker) evaluate() {
+	if !s.stale {
+		return
+	}
+	s.stale = false
 	if !s.findImmediates() {
 		return
 	}

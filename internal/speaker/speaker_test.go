@@ -138,6 +138,21 @@ func TestRemove(t *testing.T) {
 }
 
 // Who sends nothing falls silent, and can be overtaken.
+// When thousands leave at once each departure compares all that are left: their
+// scores must not be worked out anew for it.
+func TestScoresAreKept(t *testing.T) {
+	r := newRoom("a", "b", "c", "d")
+	r.run(time.Second, map[string]uint8{"a": loud, "b": hum, "c": hum, "d": hum})
+	c := r.speakers["c"]
+	r.Remove(r.now, r.speakers["a"])
+	c.immediates[0] = 99 // a mark that evaluating would remove
+	r.Remove(r.now, r.speakers["b"])
+	assert.EqualValues(t, 99, c.immediates[0])
+	r.run(2*sample, map[string]uint8{"c": hum})
+	c.evaluate()
+	assert.NotEqualValues(t, 99, c.immediates[0])
+}
+
 func TestDiscontinuousTransmission(t *testing.T) {
 	r := newRoom("a", "b")
 	r.run(2*time.Second, map[string]uint8{"a": loud, "b": hum})
