@@ -84,6 +84,7 @@ type Estimator struct {
 	sentAt    time.Duration // last packet
 	firstSent time.Duration // since something was heard
 	owed      bool          // something was sent since
+	statuses  int           // how many more are read
 	aimd      aimd
 	pacer     probe.Pacer
 
@@ -100,7 +101,6 @@ type Estimator struct {
 	planner    planner
 	rtt        time.Duration // smoothed; 0: unknown
 	feedbacks  int
-	statuses   int           // how many more are read
 	heard      time.Duration // last feedback
 	quietAt    time.Duration // last reduction for silence
 	quiet      float64       // factor for silence, 1: none
