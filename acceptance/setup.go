@@ -107,6 +107,21 @@ func (r *room) server(t testing.TB) mafalda.WebRTCServer {
 	return s
 }
 
+// serverOfOnePort creates a WebRTCServer on a given UDP port. Its transports are
+// served by one loop, even where a Router is spread over several.
+func (r *room) serverOfOnePort(t testing.TB) mafalda.WebRTCServer {
+	t.Helper()
+	var s mafalda.WebRTCServer
+	eventually(t, "a port is still free when it is bound", func() bool {
+		info := listenUDP()
+		info.Port = freePort(t)
+		var err error
+		s, err = r.worker.CreateWebRTCServer(t.Context(), mafalda.WebRTCServerOptions{ListenInfos: []mafalda.ListenInfo{info}})
+		return err == nil
+	})
+	return s
+}
+
 func produce(t testing.TB, tr mafalda.Transport, kind mafalda.MediaKind, p mafalda.RTPParameters) mafalda.Producer {
 	t.Helper()
 	producer, err := tr.Produce(t.Context(), mafalda.ProducerOptions{Kind: kind, RTPParameters: p})

@@ -81,8 +81,9 @@ func testTraceProducer(t *testing.T, s *suite) {
 
 	require.NoError(t, p.EnableTraceEvent(t.Context(), mafalda.TracePLI, mafalda.TraceFIR))
 	in.sendRTP(t, src.packet(vp8Key("answer"), marked))
-	out.next(t, c)
-	drain(events)
+	for string(out.next(t, c).Payload) != string(vp8Key("answer")) {
+	}
+	drain(events) // of requests that the key frames before have answered
 	drain(observed)
 	require.NoError(t, c.RequestKeyFrame(t.Context()))
 	v = nextTrace(t, events, observed)
@@ -95,7 +96,9 @@ func testTraceProducer(t *testing.T, s *suite) {
 	drain(observed)
 	src.skip(1)
 	in.sendRTP(t, src.packet(vp8Delta("after a gap")))
-	v = nextTrace(t, events, observed)
+	for v = nextTrace(t, events, observed); v.Type == mafalda.TracePLI; { // told of when it was asked for
+		v = nextTrace(t, events, observed)
+	}
 	require.Equal(t, mafalda.TraceNACK, v.Type)
 	require.Equal(t, mafalda.TraceOut, v.Direction)
 	require.Nil(t, v.Info)
