@@ -248,7 +248,6 @@ func testKeyFrameRepeated(t *testing.T, s *suite) {
 		require.NoError(t, c.RequestKeyFrame(t.Context()))
 	}
 	nextPLI(t, in, 1)
-	require.Less(t, time.Since(began), 900*time.Millisecond)
 	nextPLI(t, in, 1)
 	require.Greater(t, time.Since(began), 900*time.Millisecond, "the next one comes a second later")
 }
