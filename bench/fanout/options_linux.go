@@ -5,10 +5,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/pion/dtls/v3"
-	"github.com/pion/srtp/v3"
-
 	"github.com/mafalda-sfu/mafalda"
+	"github.com/mafalda-sfu/mafalda/bench/internal/harness"
 )
 
 // options are the flags.
@@ -63,13 +61,13 @@ func parseOptions(args []string) (*options, error) {
 		v, least, most int
 	}{
 		{"consumers", o.Consumers, 1, 10000}, {"pps", o.PPS, 1, 20000}, {"seconds", o.Seconds, minPairs, 600},
-		{"size", o.Size, minPayload, 1300}, {"burst", o.Burst, 1, 64},
+		{"size", o.Size, harness.MinPayload, 1300}, {"burst", o.Burst, 1, 64},
 	} {
 		if r.v < r.least || r.v > r.most {
 			return nil, fmt.Errorf("-%s is %d, want %d to %d", r.name, r.v, r.least, r.most)
 		}
 	}
-	if _, ok := suites[o.Suite]; !ok {
+	if !harness.KnownSuite(o.Suite) {
 		return nil, fmt.Errorf("unknown suite %q", o.Suite)
 	}
 	if o.Transport != transportPlain && o.Transport != transportWebRTC {
@@ -90,27 +88,4 @@ func parseOptions(args []string) (*options, error) {
 // limit is how long a process may take in all.
 func (o *options) limit() time.Duration {
 	return time.Minute + time.Duration(4*o.Seconds)*time.Second + time.Duration(o.Consumers)*20*time.Millisecond
-}
-
-// A suite is what the packages call one SRTP crypto suite.
-type suite struct {
-	srtp srtp.ProtectionProfile
-	dtls dtls.SRTPProtectionProfile
-	// Lengths in bytes: of master key and salt, and of what a packet grows by.
-	key, salt, overhead int
-}
-
-var suites = map[string]suite{
-	string(mafalda.SRTPAES128GCM):  {srtp.ProtectionProfileAeadAes128Gcm, dtls.SRTP_AEAD_AES_128_GCM, 16, 12, 16},
-	string(mafalda.SRTPAES256GCM):  {srtp.ProtectionProfileAeadAes256Gcm, dtls.SRTP_AEAD_AES_256_GCM, 32, 12, 16},
-	string(mafalda.SRTPAES128CM80): {srtp.ProtectionProfileAes128CmHmacSha1_80, dtls.SRTP_AES128_CM_HMAC_SHA1_80, 16, 14, 10},
-	string(mafalda.SRTPAES128CM32): {srtp.ProtectionProfileAes128CmHmacSha1_32, dtls.SRTP_AES128_CM_HMAC_SHA1_32, 16, 14, 4},
-}
-
-// context makes an SRTP context of a master key followed by its salt.
-func (s suite) context(master []byte) (*srtp.Context, error) {
-	if len(master) != s.key+s.salt {
-		return nil, fmt.Errorf("SRTP master key and salt of %d bytes, want %d", len(master), s.key+s.salt)
-	}
-	return srtp.CreateContext(master[:s.key], master[s.key:], s.srtp)
 }

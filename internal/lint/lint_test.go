@@ -85,13 +85,14 @@ var layers = map[string]int{
 
 	"cmd/mafalda-worker": 9,
 
-	"examples/room":   9,
-	"examples/ffmpeg": 9,
-	"bench/fanout":    9,
-	"bench/vertical":  9,
-	"interop":         9,
-	"interop/impair":  9,
-	"interop/relay":   9,
+	"examples/room":          9,
+	"examples/ffmpeg":        9,
+	"bench/fanout":           9,
+	"bench/vertical":         9,
+	"interop":                9,
+	"interop/impair":         9,
+	"interop/relay":          9,
+	"bench/internal/harness": 8,
 
 	"interop/mediasoup-suite": 9,
 	"interop/npm":             9,

@@ -1,4 +1,4 @@
-package main
+package harness
 
 import (
 	"context"
@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"sync/atomic"
 	"time"
 
 	"github.com/pion/dtls/v3"
@@ -28,25 +27,20 @@ type peer struct {
 
 	tx, rx *srtp.Context
 
-	// Of a receiver.
-	info     streamInfo
-	learned  bool   // offset and wide are known
-	offset   uint16 // sequence number received minus the sender's
-	highest  uint32 // extended sequence number received
-	wide     uint16 // wide sequence number that comes next
-	reported uint32 // packets reported by transport-cc
-	count    uint8  // of transport-cc feedback
-	got      int    // media packets in this run
+	streams map[uint32]*sink // what it receives, by SSRC; guarded by the load's mu
+	sinks   []*sink          // the same, in order
+	sources []*source        // what it sends
+	sent    uint16           // wide sequence number of its last packet
+	wide    wideState
 }
 
 func newPeer(index int, l link) *peer {
-	return &peer{index: index, link: l, answers: make(chan []byte, 8), records: packetio.NewBuffer()}
+	return &peer{index: index, link: l, answers: make(chan []byte, 8), records: packetio.NewBuffer(), streams: map[uint32]*sink{}}
 }
 
 // receive takes what came while peers connect.
 func (p *peer) receive(b []byte) {
 	switch {
-	case len(b) == 0:
 	case b[0] < 4:
 		select {
 		case p.answers <- append([]byte(nil), b...):
@@ -167,42 +161,3 @@ func (r records) LocalAddr() net.Addr               { return net.UDPAddrFromAddr
 func (r records) SetDeadline(t time.Time) error     { return r.p.records.SetReadDeadline(t) }
 func (r records) SetReadDeadline(t time.Time) error { return r.p.records.SetReadDeadline(t) }
 func (r records) SetWriteDeadline(time.Time) error  { return nil }
-
-// handshakesAtOnce is enough to keep both processes busy.
-const handshakesAtOnce = 16
-
-// connectAll connects the peers, and reads the link while it does.
-func connectAll(ctx context.Context, l link, peers []*peer, s suite, cert tls.Certificate) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	var stop atomic.Bool
-	reading := make(chan error, 1)
-	go func() { // ends with stop
-		reading <- l.read(&stop, func(i int, b []byte) {
-			if i >= 0 && i < len(peers) {
-				peers[i].receive(b)
-			}
-		})
-	}()
-	turn := make(chan struct{}, handshakesAtOnce)
-	done := make(chan error, len(peers))
-	for _, p := range peers {
-		go func() { // ends with ctx at the latest
-			turn <- struct{}{}
-			defer func() { <-turn }()
-			done <- p.connect(ctx, s, cert)
-		}()
-	}
-	var failed error
-	for range peers {
-		if err := <-done; err != nil && failed == nil {
-			failed = err
-			cancel(err)
-		}
-	}
-	stop.Store(true)
-	if err := <-reading; failed == nil {
-		failed = err
-	}
-	return failed
-}

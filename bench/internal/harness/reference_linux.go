@@ -1,4 +1,4 @@
-package main
+package harness
 
 import (
 	"encoding/binary"
@@ -15,9 +15,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A reference is the loop that the SFU is compared with: for each packet of the
-// sender and each receiver it seals a packet in place and sends it with one
-// call. It knows nothing of RTP but where the numbers are.
+// A reference is the loop that the SFU is compared with: it decrypts each packet
+// of a source, and for each receiver it seals a packet in place and sends it with
+// one call. It knows nothing of RTP but where the numbers are.
 type reference struct {
 	addr   netip.AddrPort
 	fd     int
@@ -28,6 +28,13 @@ type reference struct {
 	failed atomic.Uint64 // packets that the kernel refused
 }
 
+// A referenceRoute is where packets of one source go.
+type referenceRoute struct {
+	ssrc      uint32
+	context   *srtp.Context
+	receivers []referenceReceiver
+}
+
 type referenceReceiver struct {
 	name    unix.RawSockaddrInet4
 	context *srtp.Context
@@ -35,30 +42,54 @@ type referenceReceiver struct {
 	seq     uint16
 }
 
-// startReference starts the loop; length is that of a packet before it is
-// sealed. It ends with the process.
-func startReference(o *options, server netip.Addr, network [4]byte, length int) (*reference, error) {
-	s := suites[o.Suite]
-	r := &reference{}
-	receivers := make([]referenceReceiver, o.Consumers)
-	for i := range receivers {
-		master := make([]byte, s.key+s.salt)
-		binary.BigEndian.PutUint32(master, uint32(i))
-		c, err := s.context(master)
+// referenceKey is the key of the packets from source i, or of those to sink i.
+func referenceKey(s suite, i int, source bool) []byte {
+	master := make([]byte, s.key+s.salt)
+	binary.BigEndian.PutUint32(master, uint32(i))
+	if source {
+		master[4] = 1
+	}
+	return master
+}
+
+// newReferenceRoutes makes a route for each source, and so many receivers as it
+// has sinks.
+func newReferenceRoutes(s suite, network [4]byte, sources []sourceInfo, sinks []sinkInfo) ([]referenceRoute, error) {
+	routes := make([]referenceRoute, len(sources))
+	for i, info := range sources {
+		c, err := s.context(referenceKey(s, i, true))
 		if err != nil {
 			return nil, err
 		}
-		a := peerAddr(network, i+1)
-		x := &receivers[i]
-		x.context, x.ssrc = c, uint32(1000+i)
+		routes[i] = referenceRoute{ssrc: info.Stream.SSRC, context: c}
+	}
+	for i, info := range sinks {
+		c, err := s.context(referenceKey(s, i, false))
+		if err != nil {
+			return nil, err
+		}
+		a := peerAddr(network, info.Peer)
+		x := referenceReceiver{context: c, ssrc: uint32(1000 + i)}
 		x.name = unix.RawSockaddrInet4{Family: unix.AF_INET, Addr: a.Addr().As4()}
 		binary.BigEndian.PutUint16((*[2]byte)(unsafe.Pointer(&x.name.Port))[:], a.Port())
+		route := &routes[info.Source]
+		route.receivers = append(route.receivers, x)
 	}
+	return routes, nil
+}
+
+// startReference starts the loop. It ends with the process.
+func startReference(server netip.Addr, routes []referenceRoute) (*reference, error) {
+	r := &reference{}
 	if err := r.open(server); err != nil {
 		return nil, err
 	}
+	bySSRC := make(map[uint32]*referenceRoute, len(routes))
+	for i := range routes {
+		bySSRC[routes[i].ssrc] = &routes[i]
+	}
 	started := make(chan int)
-	go r.run(receivers, o.Size+s.overhead, length, started)
+	go r.run(bySSRC, started)
 	r.thread = <-started
 	return r, nil
 }
@@ -90,15 +121,13 @@ func (r *reference) open(server netip.Addr) error {
 	return unix.EpollCtl(r.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN})
 }
 
-// run forwards packets of in bytes or more, as packets of the given length
-// before they are sealed, and drops what is shorter: feedback. It says first
-// which thread it runs on.
-func (r *reference) run(receivers []referenceReceiver, in, length int, started chan<- int) {
+// run forwards media and drops what is none: feedback. It says first which
+// thread it runs on.
+func (r *reference) run(routes map[uint32]*referenceRoute, started chan<- int) {
 	runtime.LockOSThread()
 	started <- unix.Gettid()
 	input := make([]byte, mtu)
-	packet := make([]byte, length, length+32)
-	packet[0], packet[1] = 0x80, 101
+	packet := make([]byte, 0, mtu)
 	var header rtp.Header
 	var events [1]unix.EpollEvent
 	for {
@@ -107,17 +136,26 @@ func (r *reference) run(receivers []referenceReceiver, in, length int, started c
 			syscall.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(r.epoll), uintptr(unsafe.Pointer(&events[0])), 1, ^uintptr(0), 0, 0)
 			continue
 		}
-		if int(n) < in || input[1] >= 192 && input[1] <= 223 {
+		if n < rtpHeader || input[1] >= 192 && input[1] <= 223 {
 			continue
 		}
-		copy(packet[2:8], input[2:8])
+		route := routes[binary.BigEndian.Uint32(input[8:])]
+		if route == nil {
+			continue
+		}
+		plain, err := route.context.DecryptRTP(input[:0], input[:n], &header)
+		if err != nil {
+			r.failed.Add(1)
+			continue
+		}
 		var failed uint64
-		for i := range receivers {
-			c := &receivers[i]
+		packet = append(packet[:0], plain...)
+		for i := range route.receivers {
+			c := &route.receivers[i]
 			c.seq++
 			binary.BigEndian.PutUint16(packet[2:], c.seq)
 			binary.BigEndian.PutUint32(packet[8:], c.ssrc)
-			out, err := c.context.EncryptRTP(packet[:0], packet[:length], &header)
+			out, err := c.context.EncryptRTP(packet[:0], packet, &header)
 			if err != nil {
 				panic(err) // the keys are ours
 			}
@@ -128,12 +166,12 @@ func (r *reference) run(receivers []referenceReceiver, in, length int, started c
 			}
 		}
 		r.failed.Add(failed)
-		r.sent.Add(uint64(len(receivers)))
+		r.sent.Add(uint64(len(route.receivers)))
 	}
 }
 
-// processCPU returns what this process has used.
-func processCPU() (time.Duration, error) { return clock(unix.CLOCK_PROCESS_CPUTIME_ID) }
+// ProcessCPU returns what this process has used.
+func ProcessCPU() (time.Duration, error) { return clock(unix.CLOCK_PROCESS_CPUTIME_ID) }
 
 // threadClock is the clock of what a thread of this process uses, as
 // pthread_getcpuclockid makes it.

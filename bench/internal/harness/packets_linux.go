@@ -1,62 +1,87 @@
-package main
+package harness
 
 import (
 	"encoding/binary"
+	"sync/atomic"
 	"time"
+
+	"github.com/pion/srtp/v3"
 )
 
 const (
 	rtpHeader  = 12
 	rtcpHeader = 8
-	// Of a payload: VP8 descriptor, VP8 header, the number of the packet. What
-	// follows is derived from the number.
+	// Of a payload: VP8 descriptor, VP8 header, the number of the packet, the
+	// index of its source. What follows is derived from the number. Audio has the
+	// same: nobody looks into it.
 	vp8Descriptor = 4
 	numberAt      = vp8Descriptor + 10
-	patternAt     = numberAt + 4
-	minPayload    = 32
-	clockRate     = 90000
+	patternAt     = numberAt + 4 + 2
+	MinPayload    = 32
+	videoClock    = 90000
+	audioClock    = 48000
 )
 
-// A source makes the packets of one VP8 stream: each burst is a frame.
+// A source makes the packets of one stream: each burst is a frame.
 type source struct {
-	info     streamInfo
-	size     int           // of a payload, in bytes
-	interval time.Duration // of frames
+	sourceInfo
+	index    int
+	clock    uint64        // RTP clock rate
+	interval time.Duration // of frames, in the run under way
+	due      time.Duration // of the next frame in it
 
-	seq    uint16
-	wide   uint16
-	number uint32
-	frame  uint32
-	buf    []byte
+	seq     uint16
+	mockSeq uint16  // of what went to the reference loop
+	wide    *uint16 // sequence number of its peer
+	number  uint32
+	time    uint32 // RTP time stamp of the frame under way
+	frame   uint32
+	buf     []byte
+	octets  uint32 // of payload, in all
+
+	sinks []*sink
+	first uint16        // sequence number of the first packet in the run
+	key   bool          // somebody wants a key frame; guarded by the load's mu
+	keyAt time.Duration // when it may be sent, since the load began
+	keys  []time.Duration
+	mock  *srtp.Context // seals for the reference loop
+
+	sentAt [sentKept]atomic.Int64 // ns since the load began, by sequence number
 }
+
+// sentKept is a power of two.
+const sentKept = 8192
 
 // next returns packet i of n of a frame, which is sent at now. It is valid
 // until the following call.
 func (s *source) next(now time.Duration, i, n int, key bool) []byte {
 	if i == 0 {
 		s.frame++
+		s.time = uint32(uint64(now) * s.clock / uint64(time.Second))
 	}
 	s.seq++
-	s.wide++
+	*s.wide++
 	s.number++
+	s.octets += uint32(s.Layer.Size)
+	info := &s.Stream
 	b := s.buf[:0]
-	b = append(b, 0x90, s.info.PayloadType)
+	b = append(b, 0x90, info.PayloadType)
 	if i == n-1 {
 		b[1] |= 0x80
 	}
 	b = binary.BigEndian.AppendUint16(b, s.seq)
-	b = binary.BigEndian.AppendUint32(b, uint32(uint64(s.frame)*uint64(s.interval)*clockRate/uint64(time.Second)))
-	b = binary.BigEndian.AppendUint32(b, s.info.SSRC)
+	b = binary.BigEndian.AppendUint32(b, s.time)
+	b = binary.BigEndian.AppendUint32(b, info.SSRC)
 	b = append(b, 0xbe, 0xde, 0, 0)
-	if id := s.info.MIDExtension; id != 0 {
-		b = append(append(b, id<<4|byte(len(s.info.MID)-1)), s.info.MID...)
+	if id := info.MIDExtension; id != 0 {
+		b = append(append(b, id<<4|byte(len(info.MID)-1)), info.MID...)
 	}
-	if id := s.info.AbsSendTimeExtension; id != 0 {
+	if id := info.AbsSendTimeExtension; id != 0 {
 		t := uint32(uint64(now) << 18 / uint64(time.Second))
 		b = append(b, id<<4|2, byte(t>>16), byte(t>>8), byte(t))
 	}
-	if id := s.info.WideExtension; id != 0 {
-		b = append(b, id<<4|1, byte(s.wide>>8), byte(s.wide))
+	if id := info.WideExtension; id != 0 {
+		b = append(b, id<<4|1, byte(*s.wide>>8), byte(*s.wide))
 	}
 	for len(b)%4 != 0 {
 		b = append(b, 0)
@@ -79,7 +104,8 @@ func (s *source) payload(b []byte, start, key bool) []byte {
 	}
 	b = append(b, header[:]...)
 	b = binary.BigEndian.AppendUint32(b, s.number)
-	for k := patternAt; k < s.size; k++ {
+	b = binary.BigEndian.AppendUint16(b, uint16(s.index))
+	for k := patternAt; k < s.Layer.Size; k++ {
 		b = append(b, pattern(s.number, k))
 	}
 	return b
@@ -87,18 +113,19 @@ func (s *source) payload(b []byte, start, key bool) []byte {
 
 func pattern(number uint32, k int) byte { return byte(number>>8) ^ byte(number) + byte(k) }
 
-// checkPayload returns the number of a packet whose payload is as it was made.
-func checkPayload(b []byte, size int) (number uint32, ok bool) {
-	if len(b) != size {
-		return 0, false
+// checkPayload returns the number of a packet whose payload is as it was made,
+// and the index of its source.
+func checkPayload(b []byte) (number uint32, index int, ok bool) {
+	if len(b) < patternAt {
+		return 0, 0, false
 	}
 	number = binary.BigEndian.Uint32(b[numberAt:])
-	for k := patternAt; k < size; k++ {
+	for k := patternAt; k < len(b); k++ {
 		if b[k] != pattern(number, k) {
-			return 0, false
+			return 0, 0, false
 		}
 	}
-	return number, true
+	return number, int(binary.BigEndian.Uint16(b[numberAt+4:])), true
 }
 
 // headerLen returns the length of an RTP header with one extension block, 0 if
@@ -146,15 +173,36 @@ func extension(b []byte, id uint8) []byte {
 // receiverSSRC is the SSRC that browsers report under when they send nothing.
 const receiverSSRC = 1
 
-// appendReport appends a receiver report (RFC 3550 §6.4.2) without loss.
-func appendReport(b []byte, ssrc, highest uint32) []byte {
-	b = append(b, 0x81, 201, 0, 7)
+// appendReport appends a receiver report (RFC 3550 §6.4.2) without loss of up
+// to 31 streams; with none it appends nothing.
+func appendReport(b []byte, streams []*sink) []byte {
+	streams = streams[:min(len(streams), 31)]
+	if len(streams) == 0 {
+		return b
+	}
+	b = append(b, 0x80|byte(len(streams)), 201, 0, byte(1+6*len(streams)))
 	b = binary.BigEndian.AppendUint32(b, receiverSSRC)
-	b = binary.BigEndian.AppendUint32(b, ssrc)
-	b = append(b, 0, 0, 0, 0)
-	b = binary.BigEndian.AppendUint32(b, highest)
-	b = binary.BigEndian.AppendUint32(b, 90) // jitter: 1 ms
-	return append(b, 0, 0, 0, 0, 0, 0, 0, 0)
+	for _, s := range streams {
+		b = binary.BigEndian.AppendUint32(b, s.Stream.SSRC)
+		b = append(b, 0, 0, 0, 0)
+		b = binary.BigEndian.AppendUint32(b, uint32(s.offset)+s.source.number)
+		b = binary.BigEndian.AppendUint32(b, 90) // jitter: 1 ms
+		b = append(b, 0, 0, 0, 0, 0, 0, 0, 0)
+	}
+	return b
+}
+
+// appendSenderReport appends a sender report (RFC 3550 §6.4.1) of what a source
+// sent; wall is the time now by the clock of the world, now by that of sources.
+func appendSenderReport(b []byte, s *source, wall time.Time, now time.Duration) []byte {
+	const since1900 = 2208988800
+	b = append(b, 0x80, 200, 0, 6)
+	b = binary.BigEndian.AppendUint32(b, s.Stream.SSRC)
+	b = binary.BigEndian.AppendUint32(b, uint32(wall.Unix()+since1900))
+	b = binary.BigEndian.AppendUint32(b, uint32(uint64(wall.Nanosecond())<<32/uint64(time.Second)))
+	b = binary.BigEndian.AppendUint32(b, uint32(uint64(now)*s.clock/uint64(time.Second)))
+	b = binary.BigEndian.AppendUint32(b, s.number)
+	return binary.BigEndian.AppendUint32(b, s.octets)
 }
 
 // maxReported is how many packets one transport-cc feedback speaks of.

@@ -1,0 +1,146 @@
+package harness
+
+import (
+	"math/rand/v2"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/pion/rtcp"
+	"github.com/pion/rtp"
+	"github.com/pion/rtp/codecs"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestSource(t *testing.T) {
+	s := &source{
+		sourceInfo: sourceInfo{
+			Stream: streamInfo{SSRC: 7, PayloadType: 96, MID: "0", MIDExtension: 4, AbsSendTimeExtension: 2, WideExtension: 3},
+			Layer:  Layer{PPS: 200, Burst: 4, Size: 200},
+		},
+		index: 5, clock: videoClock, wide: new(uint16),
+	}
+	for i := range 8 {
+		b := s.next(time.Duration(50+i/4)*20*time.Millisecond, i%4, 4, i < 4)
+		var p rtp.Packet
+		require.NoError(t, p.Unmarshal(b))
+		assert.Equal(t, uint32(7), p.SSRC)
+		assert.Equal(t, uint16(i+1), p.SequenceNumber)
+		assert.Equal(t, i%4 == 3, p.Marker)
+		assert.Equal(t, uint32(1800*(50+i/4)), p.Timestamp)
+		assert.Equal(t, []byte("0"), p.GetExtension(4))
+		assert.Equal(t, [][]byte{{4, 0, 0}, {4, 0x14, 0x7a}}[i/4], p.GetExtension(2), "6.18 fixed point of 1 s and 1.02 s")
+		assert.Equal(t, []byte{0, byte(i + 1)}, p.GetExtension(3))
+		assert.Equal(t, p.GetExtension(3), extension(b, 3))
+		assert.Nil(t, extension(b, 9))
+
+		var d codecs.VP8Packet
+		frame, err := d.Unmarshal(p.Payload)
+		require.NoError(t, err)
+		assert.Equal(t, i%4 == 0, d.S == 1)
+		assert.Equal(t, uint16(1+i/4), d.PictureID)
+		if i%4 == 0 {
+			assert.Equal(t, i == 0, frame[0]&1 == 0, "key frame")
+		}
+
+		payload := b[headerLen(b):]
+		number, index, ok := checkPayload(payload)
+		assert.True(t, ok)
+		assert.Len(t, payload, s.Layer.Size)
+		assert.Equal(t, s.index, index)
+		assert.Equal(t, uint32(i+1), number)
+		payload[len(payload)-1]++
+		_, _, ok = checkPayload(payload)
+		assert.False(t, ok)
+	}
+}
+
+func TestFeedback(t *testing.T) {
+	seven := &sink{sinkInfo: sinkInfo{Stream: streamInfo{SSRC: 7}}, offset: 0xfff0, source: &source{number: 0x15}}
+	b := appendReport(nil, []*sink{seven, seven})
+	list, err := rtcp.Unmarshal(b)
+	require.NoError(t, err)
+	require.Len(t, list, 1)
+	assert.Empty(t, appendReport(nil, nil))
+	report := list[0].(*rtcp.ReceiverReport)
+	assert.Equal(t, uint32(7), report.Reports[0].SSRC)
+	assert.Equal(t, uint32(0x10005), report.Reports[0].LastSequenceNumber)
+
+	sender := &source{number: 9, octets: 900, clock: videoClock}
+	sender.Stream.SSRC = 3
+	list, err = rtcp.Unmarshal(appendSenderReport(nil, sender, time.Unix(10, 500_000_000), 2*time.Second))
+	require.NoError(t, err)
+	assert.Equal(t, &rtcp.SenderReport{
+		SSRC: 3, NTPTime: (2208988800+10)<<32 | 1<<31, RTPTime: 180000, PacketCount: 9, OctetCount: 900,
+	}, list[0])
+
+	for n := 1; n < 30; n++ {
+		b := appendWide(nil, 7, 65530, n, 3, time.Second, 4, 20*time.Millisecond)
+		list, err := rtcp.Unmarshal(b)
+		require.NoError(t, err)
+		wide := list[0].(*rtcp.TransportLayerCC)
+		assert.Equal(t, uint16(65530), wide.BaseSequenceNumber)
+		assert.Equal(t, uint16(n), wide.PacketStatusCount)
+		require.Len(t, wide.RecvDeltas, n)
+		for i, d := range wide.RecvDeltas {
+			want := int64(0)
+			if i%4 == 0 {
+				want = 20_000
+			}
+			assert.Equal(t, want, d.Delta)
+		}
+	}
+}
+
+func TestUDPOverIPv4(t *testing.T) {
+	for _, i := range []int{0, 1, 254, 255, 300, 10000} {
+		from := peerAddr(tunPeers, i)
+		p := append(appendUDP(nil, netip.AddrPortFrom(tunServer, 5), from, len("payload")), "payload"...)
+		assert.Equal(t, uint16(0), checksum(p[:ipHeader]), "the sum over a header with its checksum")
+		got, b, ok := udpOf(p)
+		require.True(t, ok)
+		assert.Equal(t, i, got)
+		assert.Equal(t, "payload", string(b))
+	}
+	_, _, ok := udpOf([]byte{0x60})
+	assert.False(t, ok)
+}
+
+func TestBurst(t *testing.T) {
+	from, to := peerAddr(tunPeers, 0), netip.AddrPortFrom(tunServer, 5)
+	p := appendBurst(nil, from, to, [][]byte{[]byte("first one"), []byte("then more"), []byte("the end")})
+	assert.Equal(t, []byte{1, 5, 28, 0, 9, 0, 20, 0, 6, 0}, p[:virtioHeader])
+	_, b, ok := udpOf(p[virtioHeader:])
+	require.True(t, ok)
+	assert.Equal(t, "first onethen morethe end", string(b))
+
+	p = appendBurst(nil, from, to, [][]byte{[]byte("alone")})
+	assert.Equal(t, make([]byte, virtioHeader), p[:virtioHeader])
+}
+
+func TestRota(t *testing.T) {
+	r := newRota(rand.New(rand.NewPCG(1, 2)), 10, 100*time.Millisecond)
+	calls := map[int]int{}
+	var last time.Duration
+	for r.due() < time.Second {
+		assert.GreaterOrEqual(t, r.due(), last)
+		last = r.due()
+		calls[r.call()]++
+	}
+	require.Len(t, calls, 10)
+	for i, n := range calls {
+		assert.Equal(t, 10, n, i)
+	}
+}
+
+func TestSummarize(t *testing.T) {
+	const ms = time.Millisecond
+	l := summarize([]table{{3, []time.Duration{
+		1 * ms, 3 * ms, 2 * ms,
+		3 * ms, 0, 5 * ms, // one is lost
+		0, 0, 0,
+	}}, {0, nil}})
+	assert.Equal(t, Latency{P50: 3, P99: 5, First: 3, Median: 5, Last: 5}, l)
+	assert.Zero(t, summarize(nil))
+}

@@ -1,0 +1,342 @@
+package harness
+
+import (
+	"container/heap"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/pion/rtp"
+)
+
+const (
+	wideEvery   = 100 * time.Millisecond // transport-cc feedback of one peer
+	reportEvery = time.Second            // receiver and sender reports of one peer
+	patience    = time.Second            // without a packet, until the rest is lost
+	maxBurst    = 64
+)
+
+// A load sends media and feedback.
+type load struct {
+	p     *peers
+	began time.Time
+
+	mu      sync.Mutex // guards all that follows, the streams of peers too
+	sources []*source
+	sinks   []*sink
+
+	wide, reports rota
+
+	burst  [maxBurst][mtu]byte
+	plain  []byte
+	sealed []byte
+	header rtp.Header
+}
+
+// A sink is a stream that a peer receives.
+type sink struct {
+	sinkInfo
+	peer   *peer
+	source *source
+	slot   int // among the sinks of the source
+
+	learned bool   // offset is known
+	offset  uint16 // sequence number received minus the sender's
+	last    uint32 // number of the last packet that was learned from
+	got     int    // media packets in this run
+}
+
+// A wideState says what a peer reports next by transport-cc. While nobody reads
+// what comes, that is what its sources have sent.
+type wideState struct {
+	known bool
+	base  uint16 // sequence number that comes next
+	mark  uint32 // packets of all sources when it did
+	count uint8  // of feedback
+}
+
+func newLoad(p *peers) *load {
+	l := &load{p: p, began: time.Now()}
+	// The same every time, so that runs are alike.
+	random := rand.New(rand.NewPCG(1, 2))
+	l.wide = newRota(random, len(p.all), wideEvery)
+	l.reports = newRota(random, len(p.all), reportEvery)
+	return l
+}
+
+// add adds sources and sinks.
+func (l *load) add(c *streamsCommand) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, info := range c.Sources {
+		if info.Peer < 0 || info.Peer >= len(l.p.all) || info.Layer.Burst < 1 || info.Layer.Burst > maxBurst || info.Layer.PPS < 1 {
+			return fmt.Errorf("a source %+v", info)
+		}
+		s := &source{sourceInfo: info, index: len(l.sources), clock: videoClock}
+		if info.Audio {
+			s.clock = audioClock
+		}
+		var err error
+		if s.mock, err = l.p.suite.context(referenceKey(l.p.suite, s.index, true)); err != nil {
+			return err
+		}
+		l.sources = append(l.sources, s)
+		peer := l.p.all[info.Peer]
+		s.wide = &peer.sent
+		peer.sources = append(peer.sources, s)
+	}
+	for _, info := range c.Sinks {
+		if info.Peer < 0 || info.Peer >= len(l.p.all) || info.Source < 0 || info.Source >= len(l.sources) {
+			return fmt.Errorf("a sink %+v", info)
+		}
+		s := &sink{sinkInfo: info, peer: l.p.all[info.Peer], source: l.sources[info.Source]}
+		s.slot, s.last = len(s.source.sinks), s.source.number
+		s.source.sinks = append(s.source.sinks, s)
+		s.peer.streams[info.Stream.SSRC] = s
+		s.peer.sinks = append(s.peer.sinks, s)
+		s.peer.wide.mark += s.wideNumber() // what was sent before is not reported
+		l.sinks = append(l.sinks, s)
+	}
+	return nil
+}
+
+// wideNumber is how many packets with a wide sequence number its source sent.
+func (s *sink) wideNumber() uint32 {
+	if s.Stream.WideExtension == 0 {
+		return 0
+	}
+	return s.source.number
+}
+
+func (l *load) now() time.Duration { return time.Since(l.began) }
+
+// run sends for a while, as the command says.
+func (l *load) run(c *Run) (a Ran, err error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if c.Reference && l.p.reference.Load() == nil {
+		return a, errors.New("no reference loop yet")
+	}
+	rate := c.Rate
+	if rate == 0 {
+		rate = 1
+	}
+	queue := l.prepare(rate)
+	if !c.Read {
+		err = l.send(c, queue, &a)
+		return a, err
+	}
+	if err := l.p.link.drain(); err != nil {
+		return a, err
+	}
+	r := l.startReading(c)
+	l.p.reading.Store(r)
+	l.p.acquire()
+	err = l.send(c, queue, &a)
+	r.wait(a.Copies)
+	l.p.reading.Store(nil)
+	if e := l.p.release(); err == nil {
+		err = e
+	}
+	if e := r.end(&a); err == nil {
+		err = e
+	}
+	return a, err
+}
+
+// prepare sets all sources to where they begin, and returns them by the time
+// of their first frame.
+func (l *load) prepare(rate float64) schedule {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	random := rand.New(rand.NewPCG(3, 4))
+	queue := make(schedule, 0, len(l.sources))
+	for i, s := range l.sources {
+		s.interval = time.Duration(float64(time.Second) * float64(s.Layer.Burst) / float64(s.Layer.PPS) / rate)
+		s.due = 0
+		if i > 0 {
+			s.due = time.Duration(random.Int64N(int64(s.interval)))
+		}
+		s.first = s.seq + 1
+		s.key, s.keyAt, s.keys = true, 0, nil
+		queue = append(queue, s)
+	}
+	heap.Init(&queue)
+	l.wide.reset()
+	l.reports.reset()
+	return queue
+}
+
+// A schedule is a heap of sources, that whose frame is due first on top.
+type schedule []*source
+
+func (q schedule) Len() int           { return len(q) }
+func (q schedule) Less(i, j int) bool { return q[i].due < q[j].due }
+func (q schedule) Swap(i, j int)      { q[i], q[j] = q[j], q[i] }
+func (q *schedule) Push(any)          {}
+func (q *schedule) Pop() any          { return nil }
+
+func (l *load) send(c *Run, queue schedule, a *Ran) error {
+	start := l.now()
+	for {
+		at := l.now() - start
+		l.mu.Lock()
+		for len(queue) > 0 && queue[0].due <= at && queue[0].due < c.Duration {
+			s := queue[0]
+			if err := l.sendBurst(c, s, a); err != nil {
+				l.mu.Unlock()
+				return err
+			}
+			s.due += s.interval
+			heap.Fix(&queue, 0)
+		}
+		err := l.sendFeedback(c, at, a)
+		l.mu.Unlock()
+		if err != nil {
+			return err
+		}
+		if at = l.now() - start; at >= c.Duration {
+			return nil
+		}
+		next := min(c.Duration, l.reports.due(), l.wide.due())
+		if len(queue) > 0 {
+			next = min(next, queue[0].due)
+		}
+		if tick := l.p.cfg.Tick; tick > 0 {
+			next = (next + tick - 1) / tick * tick
+		}
+		time.Sleep(next - at)
+	}
+}
+
+// sendBurst sends one frame, its packets back to back.
+func (l *load) sendBurst(c *Run, s *source, a *Ran) error {
+	var out [maxBurst][]byte
+	n := s.Layer.Burst
+	sender := l.p.all[s.Peer]
+	now := l.now()
+	key := s.key && now >= s.keyAt
+	if key {
+		s.key = false
+		if s.keyAt > 0 {
+			s.keys = append(s.keys, now)
+			a.KeyFrames++
+		}
+	}
+	// The reference loop gets packets of its own, so that the SFU sees no gap.
+	seq, wide, number, octets := s.seq, *s.wide, s.number, s.octets
+	tx, to := sender.tx, sender.at.Addr
+	if c.Reference {
+		tx, to = s.mock, *l.p.reference.Load()
+		s.seq = s.mockSeq
+	}
+	for i := range n {
+		sealed, err := tx.EncryptRTP(l.burst[i][:0], s.next(now, i, n, key), &l.header)
+		if err != nil {
+			return err
+		}
+		out[i] = sealed
+		if !c.Reference {
+			s.sentAt[s.seq%sentKept].Store(int64(l.now()))
+		}
+	}
+	if c.Reference {
+		s.mockSeq = s.seq
+		s.seq, *s.wide, s.number, s.octets = seq, wide, number, octets
+	}
+	a.Media += n
+	a.Copies += n * len(s.sinks)
+	if err := l.p.link.writeBurst(sender.index, to, out[:n]); err != nil {
+		return fmt.Errorf("sending media: %w", err)
+	}
+	return nil
+}
+
+// sendFeedback sends what is due at the time at of a run.
+func (l *load) sendFeedback(c *Run, at time.Duration, a *Ran) error {
+	for l.wide.due() <= at {
+		p := l.p.all[l.wide.call()]
+		if !l.p.cfg.Feedback {
+			continue
+		}
+		if plain := l.appendWide(c, p); len(plain) > 0 {
+			if err := l.sendRTCP(c, p, plain, a); err != nil {
+				return err
+			}
+		}
+	}
+	for l.reports.due() <= at {
+		p := l.p.all[l.reports.call()]
+		plain := l.plain[:0]
+		wall, now := time.Now(), l.now()
+		for _, s := range p.sources {
+			if s.number > 0 && len(plain) < mtu/2 {
+				plain = appendSenderReport(plain, s, wall, now)
+			}
+		}
+		if l.p.cfg.Feedback {
+			plain = appendReport(plain, p.sinks)
+		}
+		if len(plain) > 0 {
+			if err := l.sendRTCP(c, p, plain, a); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// appendWide makes a peer's report of what was sent since the last time: nobody
+// may have read it, but it can't have been anything else. The reference loop
+// gets the same as the SFU.
+func (l *load) appendWide(c *Run, p *peer) []byte {
+	i := slices.IndexFunc(p.sinks, func(s *sink) bool { return s.Stream.WideExtension != 0 })
+	if i < 0 {
+		return nil
+	}
+	s := p.sinks[i]
+	w := &p.wide
+	var usual time.Duration // packets within wideEvery
+	for _, s := range p.sinks {
+		if s.Stream.WideExtension != 0 {
+			usual += time.Duration(s.source.Layer.Burst) * wideEvery / s.source.interval
+		}
+	}
+	n, base := int(p.expected()-w.mark), w.base
+	if c.Reference || !w.known {
+		n = max(1, int(usual))
+	} else if n <= 0 {
+		return nil
+	}
+	n = min(n, maxReported)
+	if !c.Reference && w.known {
+		w.mark += uint32(n)
+		w.base += uint16(n)
+	} else if !c.Reference {
+		return nil // there is nothing that could be reported
+	}
+	w.count++
+	return appendWide(l.plain[:0], s.Stream.SSRC, base, n, w.count, l.now(), s.source.Layer.Burst, s.source.interval)
+}
+
+func (l *load) sendRTCP(c *Run, p *peer, plain []byte, a *Ran) error {
+	l.plain = plain
+	out, err := p.tx.EncryptRTCP(l.sealed[:0], plain, nil)
+	if err != nil {
+		return err
+	}
+	l.sealed = out
+	to := p.at.Addr
+	if c.Reference {
+		to = *l.p.reference.Load()
+	}
+	a.Feedback++
+	if err := l.p.link.write(p.index, to, out); err != nil {
+		return fmt.Errorf("sending feedback: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,259 @@
+package harness
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/pion/rtp"
+)
+
+// A reading is what comes back during a run.
+type reading struct {
+	l *load
+	c *Run
+
+	received atomic.Int64
+
+	// Guarded by the load's mu.
+	bytes    int
+	requests int
+	failed   error
+	tables   []table // of the sources, with Latency
+	plain    []byte
+	header   rtp.Header
+}
+
+// A table has how long each packet of a source took to each receiver.
+// samples[n*receivers+slot] is that of packet n; 0: it has not come.
+type table struct {
+	receivers int
+	samples   []time.Duration
+}
+
+func (l *load) startReading(c *Run) *reading {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r := &reading{l: l, c: c}
+	for _, s := range l.sinks {
+		s.got = 0
+	}
+	if c.Latency {
+		for _, s := range l.sources {
+			most := s.Layer.Burst * int(1+c.Duration/s.interval)
+			r.tables = append(r.tables, table{len(s.sinks), make([]time.Duration, most*len(s.sinks))})
+		}
+	}
+	return r
+}
+
+// take handles a packet from the SFU to a peer.
+func (r *reading) take(p *peer, b []byte) {
+	now := r.l.now()
+	if len(b) < rtpHeader {
+		return
+	}
+	r.l.mu.Lock()
+	defer r.l.mu.Unlock()
+	if b[1] >= 192 && b[1] <= 223 {
+		if len(p.sources) > 0 {
+			r.takeRTCP(p, b, now)
+		}
+		return
+	}
+	s := p.streams[binary.BigEndian.Uint32(b[8:])]
+	if s == nil {
+		return
+	}
+	seq := binary.BigEndian.Uint16(b[2:])
+	r.bytes = max(r.bytes, len(b))
+	if r.c.Learn && !r.learn(s, b, seq) {
+		return
+	}
+	if id := s.Stream.WideExtension; id != 0 && !p.wide.known {
+		if v := extension(b, id); len(v) == 2 {
+			p.wide = wideState{known: true, base: binary.BigEndian.Uint16(v) + 1, mark: p.expected()}
+		}
+	}
+	if !r.c.Latency {
+		s.got++
+		r.received.Add(1)
+		return
+	}
+	if s.source.index >= len(r.tables) {
+		return
+	}
+	t := &r.tables[s.source.index]
+	n := int(seq - s.offset - s.source.first)
+	if s.slot >= t.receivers || !s.learned || n >= len(t.samples)/t.receivers {
+		return // it joined later, or the packet is of an earlier run
+	}
+	if at := &t.samples[n*t.receivers+s.slot]; *at == 0 {
+		*at = max(now-time.Duration(s.source.sentAt[(seq-s.offset)%sentKept].Load()), 1)
+		s.got++
+		r.received.Add(1)
+	}
+}
+
+// expected is how many packets with wide sequence numbers were sent to p.
+func (p *peer) expected() (n uint32) {
+	for _, s := range p.sinks {
+		n += s.wideNumber()
+	}
+	return n
+}
+
+// learn decrypts a packet, compares it, and learns how the SFU numbers them.
+// It returns whether the packet is a copy of one of the source of s.
+func (r *reading) learn(s *sink, b []byte, seq uint16) bool {
+	plain, err := s.peer.rx.DecryptRTP(r.plain[:0], b, &r.header)
+	if err != nil {
+		r.fail(s, err)
+		return false
+	}
+	r.plain = plain
+	payload := plain[headerLen(plain):]
+	if plain[0]&0x20 != 0 && len(payload) > 0 && len(payload) <= 255 && int(payload[len(payload)-1]) == len(payload) {
+		return false // a probe for bandwidth
+	}
+	number, index, ok := checkPayload(payload)
+	if !ok || len(payload) != r.l.sources[index%len(r.l.sources)].Layer.Size {
+		r.fail(s, fmt.Errorf("a payload was changed"))
+		return false
+	}
+	if index != s.source.index {
+		return false // another layer of it, until it switches
+	}
+	// The sender counts from 1 in both.
+	offset := seq - uint16(number)
+	if s.learned && offset != s.offset && r.c.Complete {
+		r.fail(s, fmt.Errorf("sequence numbers jump by %d", int16(offset-s.offset)))
+	}
+	s.offset, s.learned, s.last = offset, true, number
+	if v := extension(plain, s.Stream.WideExtension); len(v) == 2 {
+		w := &s.peer.wide
+		var total uint32
+		for _, s := range s.peer.sinks {
+			if s.Stream.WideExtension != 0 {
+				total += s.last
+			}
+		}
+		w.base, w.mark, w.known = binary.BigEndian.Uint16(v)+1, total, true
+	}
+	return true
+}
+
+func (r *reading) fail(s *sink, err error) {
+	if r.failed == nil {
+		r.failed = fmt.Errorf("receiver %d of source %d: %w", s.peer.index, s.source.index, err)
+	}
+}
+
+// takeRTCP looks for key frame requests: PLI and FIR (RFC 4585 §6.3.1, RFC 5104
+// §4.3.1).
+func (r *reading) takeRTCP(p *peer, b []byte, now time.Duration) {
+	plain, err := p.rx.DecryptRTCP(r.plain[:0], b, nil)
+	if err != nil {
+		return // a copy that came before
+	}
+	r.plain = plain
+	for at := 0; at+12 <= len(plain); {
+		end := at + 4 + 4*int(binary.BigEndian.Uint16(plain[at+2:]))
+		if end > len(plain) {
+			return
+		}
+		ssrc := uint32(0)
+		switch {
+		case plain[at+1] != 206:
+		case plain[at]&0x1f == 1:
+			ssrc = binary.BigEndian.Uint32(plain[at+8:])
+		case plain[at]&0x1f == 4 && at+16 <= end:
+			ssrc = binary.BigEndian.Uint32(plain[at+12:])
+		}
+		for _, s := range p.sources {
+			if ssrc != s.Stream.SSRC {
+				continue
+			}
+			r.requests++
+			if !s.key {
+				s.key, s.keyAt = true, now+r.c.FrameDelay
+			}
+		}
+		at = end
+	}
+}
+
+// wait returns when all has come that was sent, or nothing comes any more.
+func (r *reading) wait(want int) {
+	for last, since := int64(-1), time.Now(); ; time.Sleep(5 * time.Millisecond) {
+		now := r.received.Load()
+		if now >= int64(want) || now == last && time.Since(since) > patience {
+			return
+		}
+		if now != last {
+			last, since = now, time.Now()
+		}
+	}
+}
+
+// end adds up, after the link has been read for the last time.
+func (r *reading) end(a *Ran) error {
+	r.l.mu.Lock()
+	defer r.l.mu.Unlock()
+	if r.failed != nil {
+		return r.failed
+	}
+	for _, s := range r.l.sinks {
+		if !s.learned {
+			a.Waiting++
+		}
+		if want := int(s.source.seq - s.source.first + 1); r.c.Complete && s.got < want {
+			return fmt.Errorf("receiver %d of source %d got %d of %d packets", s.peer.index, s.source.index, s.got, want)
+		}
+	}
+	for _, s := range r.l.sources {
+		for i, at := range s.keys {
+			j, _ := slices.BinarySearch(s.keys, at+time.Second)
+			a.MostKeyFrames = max(a.MostKeyFrames, j-i)
+		}
+	}
+	a.Received, a.Bytes, a.KeyFrameRequests = int(r.received.Load()), r.bytes, r.requests
+	a.Latency = summarize(r.tables)
+	return nil
+}
+
+// summarize makes a Latency of samples, of which 0 is none.
+func summarize(tables []table) Latency {
+	var all, first, median, last []time.Duration
+	for _, t := range tables {
+		if t.receivers == 0 {
+			continue
+		}
+		for chunk := range slices.Chunk(t.samples, t.receivers) {
+			chunk = slices.DeleteFunc(slices.Clone(chunk), func(d time.Duration) bool { return d == 0 })
+			if len(chunk) == 0 {
+				continue
+			}
+			all = append(all, chunk...)
+			first = append(first, quantile(chunk, 0))
+			median = append(median, quantile(chunk, 50))
+			last = append(last, quantile(chunk, 100))
+		}
+	}
+	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+	return Latency{
+		P50: ms(quantile(all, 50)), P99: ms(quantile(all, 99)),
+		First: ms(quantile(first, 50)), Median: ms(quantile(median, 50)), Last: ms(quantile(last, 50)),
+	}
+}
+
+// quantile returns the value below which percent of v are. It sorts v.
+func quantile[T time.Duration | float64](v []T, percent int) T {
+	if len(v) == 0 {
+		return 0
+	}
+	slices.Sort(v)
+	return v[min(len(v)*percent/100, len(v)-1)]
+}
