@@ -76,19 +76,23 @@ func TestFeedback(t *testing.T) {
 	}, list[0])
 
 	for n := 1; n < 30; n++ {
-		b := appendWide(nil, 7, 65530, n, 3, time.Second, 4, 20*time.Millisecond)
+		var times []time.Duration
+		for i := range n {
+			times = append(times, time.Second+time.Duration(i/4*20_100)*time.Microsecond)
+		}
+		late := append(times[:n:n], 5*time.Second) // for the next one
+		b, reported := appendWide(nil, 7, 65530, 3, late)
+		assert.Equal(t, n, reported)
 		list, err := rtcp.Unmarshal(b)
 		require.NoError(t, err)
 		wide := list[0].(*rtcp.TransportLayerCC)
 		assert.Equal(t, uint16(65530), wide.BaseSequenceNumber)
 		assert.Equal(t, uint16(n), wide.PacketStatusCount)
 		require.Len(t, wide.RecvDeltas, n)
+		at := time.Duration(wide.ReferenceTime) * 64 * time.Millisecond
 		for i, d := range wide.RecvDeltas {
-			want := int64(0)
-			if i%4 == 0 {
-				want = 20_000
-			}
-			assert.Equal(t, want, d.Delta)
+			at += time.Duration(d.Delta) * time.Microsecond
+			assert.InDelta(t, times[i], at, float64(250*time.Microsecond))
 		}
 	}
 }

@@ -32,6 +32,7 @@ type load struct {
 	wide, reports rota
 
 	burst  [maxBurst][mtu]byte
+	times  []time.Duration
 	plain  []byte
 	sealed []byte
 	header rtp.Header
@@ -46,18 +47,24 @@ type sink struct {
 
 	learned bool   // offset is known
 	offset  uint16 // sequence number received minus the sender's
+	start   uint32 // packets of the source before the sink was there
 	last    uint32 // number of the last packet that was learned from
 	got     int    // media packets in this run
 }
 
 // A wideState says what a peer reports next by transport-cc. While nobody reads
-// what comes, that is what its sources have sent.
+// what comes, it is what its sources have sent.
 type wideState struct {
-	known bool
-	base  uint16 // sequence number that comes next
-	mark  uint32 // packets of all sources when it did
+	known bool   // whether base is
+	base  uint16 // sequence number of packet number mark
+	mark  uint32 // packets before the next report
+	total uint32 // packets that were sent to the peer
 	count uint8  // of feedback
+	times [wideKept]time.Duration
 }
+
+// wideKept is how many packets a peer keeps to report them, a power of two.
+const wideKept = 1024
 
 func newLoad(p *peers) *load {
 	l := &load{p: p, began: time.Now()}
@@ -94,22 +101,13 @@ func (l *load) add(c *streamsCommand) error {
 			return fmt.Errorf("a sink %+v", info)
 		}
 		s := &sink{sinkInfo: info, peer: l.p.all[info.Peer], source: l.sources[info.Source]}
-		s.slot, s.last = len(s.source.sinks), s.source.number
+		s.slot, s.start, s.last = len(s.source.sinks), s.source.number, s.source.number
 		s.source.sinks = append(s.source.sinks, s)
 		s.peer.streams[info.Stream.SSRC] = s
 		s.peer.sinks = append(s.peer.sinks, s)
-		s.peer.wide.mark += s.wideNumber() // what was sent before is not reported
 		l.sinks = append(l.sinks, s)
 	}
 	return nil
-}
-
-// wideNumber is how many packets with a wide sequence number its source sent.
-func (s *sink) wideNumber() uint32 {
-	if s.Stream.WideExtension == 0 {
-		return 0
-	}
-	return s.source.number
 }
 
 func (l *load) now() time.Duration { return time.Since(l.began) }
@@ -247,6 +245,12 @@ func (l *load) sendBurst(c *Run, s *source, a *Ran) error {
 	if c.Reference {
 		s.mockSeq = s.seq
 		s.seq, *s.wide, s.number, s.octets = seq, wide, number, octets
+	} else {
+		for _, x := range s.sinks {
+			if x.Stream.WideExtension != 0 {
+				x.peer.wide.sent(n, l.now())
+			}
+		}
 	}
 	a.Media += n
 	a.Copies += n * len(s.sinks)
@@ -300,27 +304,46 @@ func (l *load) appendWide(c *Run, p *peer) []byte {
 	}
 	s := p.sinks[i]
 	w := &p.wide
-	var usual time.Duration // packets within wideEvery
-	for _, s := range p.sinks {
-		if s.Stream.WideExtension != 0 {
-			usual += time.Duration(s.source.Layer.Burst) * wideEvery / s.source.interval
+	times, base, now := l.times[:0], w.base, l.now()
+	switch {
+	case c.Reference:
+		usual := 0
+		for _, s := range p.sinks {
+			usual += int(time.Duration(s.source.Layer.Burst) * wideEvery / s.source.interval)
+		}
+		for i := range max(usual, 1) {
+			times = append(times, now+time.Duration(i)*wideEvery/time.Duration(usual+1))
+		}
+	case !w.known:
+		return nil
+	default:
+		if w.total-w.mark > wideKept { // it was late, or learned late
+			skip := w.total - w.mark - wideKept
+			w.base, w.mark = w.base+uint16(skip), w.mark+skip
+			base = w.base
+		}
+		for i := w.mark; i != w.total; i++ {
+			times = append(times, w.times[i%wideKept])
+		}
+		if len(times) == 0 {
+			return nil
 		}
 	}
-	n, base := int(p.expected()-w.mark), w.base
-	if c.Reference || !w.known {
-		n = max(1, int(usual))
-	} else if n <= 0 {
-		return nil
-	}
-	n = min(n, maxReported)
-	if !c.Reference && w.known {
-		w.mark += uint32(n)
-		w.base += uint16(n)
-	} else if !c.Reference {
-		return nil // there is nothing that could be reported
-	}
+	l.times = times
 	w.count++
-	return appendWide(l.plain[:0], s.Stream.SSRC, base, n, w.count, l.now(), s.source.Layer.Burst, s.source.interval)
+	plain, n := appendWide(l.plain[:0], s.Stream.SSRC, base, w.count, times)
+	if !c.Reference {
+		w.base, w.mark = w.base+uint16(n), w.mark+uint32(n)
+	}
+	return plain
+}
+
+// sent says that n packets were sent to the peer.
+func (w *wideState) sent(n int, now time.Duration) {
+	for range n {
+		w.times[w.total%wideKept] = now
+		w.total++
+	}
 }
 
 func (l *load) sendRTCP(c *Run, p *peer, plain []byte, a *Ran) error {

@@ -20,7 +20,7 @@ var (
 
 const (
 	tunName  = "sink"
-	tunQueue = 16384 // packets that wait while the peers read
+	tunQueue = 65536 // packets that wait while the peers read
 	peerPort = 40000
 )
 

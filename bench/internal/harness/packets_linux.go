@@ -205,34 +205,45 @@ func appendSenderReport(b []byte, s *source, wall time.Time, now time.Duration) 
 	return binary.BigEndian.AppendUint32(b, s.octets)
 }
 
-// maxReported is how many packets one transport-cc feedback speaks of.
-const maxReported = 1000
+const (
+	// maxReported is how many packets one transport-cc feedback speaks of.
+	maxReported = 1000
+	// wideUnit and wideReference are the units of time in it.
+	wideUnit      = 250 * time.Microsecond
+	wideReference = 64 * time.Millisecond
+)
 
 // appendWide appends transport-cc feedback
-// (draft-holmer-rmcat-transport-wide-cc-extensions-01 §3.1): n packets from
-// base on came, in bursts that are interval apart.
-func appendWide(b []byte, ssrc uint32, base uint16, n int, count uint8, now time.Duration, burst int, interval time.Duration) []byte {
+// (draft-holmer-rmcat-transport-wide-cc-extensions-01 §3.1): the packets from
+// base on came at those times. It returns how many of them it speaks of: it ends
+// before a gap that takes a large delta, and at maxReported.
+func appendWide(b []byte, ssrc uint32, base uint16, count uint8, times []time.Duration) ([]byte, int) {
 	start := len(b)
+	reference := times[0] / wideReference
 	b = append(b, 0x8f, 205, 0, 0)
 	b = binary.BigEndian.AppendUint32(b, receiverSSRC)
 	b = binary.BigEndian.AppendUint32(b, ssrc)
 	b = binary.BigEndian.AppendUint16(b, base)
-	b = binary.BigEndian.AppendUint16(b, uint16(n))
-	b = binary.BigEndian.AppendUint32(b, uint32(now/(64*time.Millisecond))<<8|uint32(count))
-	b = binary.BigEndian.AppendUint16(b, 1<<13|uint16(n)) // a run of small deltas
-	step := byte(min(interval/(250*time.Microsecond), 255))
-	for i := range n {
-		if i%burst == 0 {
-			b = append(b, step)
-		} else {
-			b = append(b, 0)
+	b = append(b, 0, 0)
+	b = binary.BigEndian.AppendUint32(b, uint32(reference)<<8|uint32(count))
+	b = append(b, 0, 0)
+	n, last := 0, reference*wideReference/wideUnit
+	for _, t := range times[:min(len(times), maxReported)] {
+		delta := t/wideUnit - last
+		if delta > 255 {
+			break
 		}
+		b = append(b, byte(max(delta, 0)))
+		last += max(delta, 0)
+		n++
 	}
+	binary.BigEndian.PutUint16(b[start+14:], uint16(n))
+	binary.BigEndian.PutUint16(b[start+20:], 1<<13|uint16(n)) // a run of small deltas
 	if pad := (4 - (len(b)-start)%4) % 4; pad > 0 {
 		b = append(b, make([]byte, pad)...)
 		b[start] |= 0x20
 		b[len(b)-1] = byte(pad)
 	}
 	binary.BigEndian.PutUint16(b[start+2:], uint16((len(b)-start)/4-1))
-	return b
+	return b, n
 }

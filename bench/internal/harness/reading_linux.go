@@ -74,7 +74,7 @@ func (r *reading) take(p *peer, b []byte) {
 	}
 	if id := s.Stream.WideExtension; id != 0 && !p.wide.known {
 		if v := extension(b, id); len(v) == 2 {
-			p.wide = wideState{known: true, base: binary.BigEndian.Uint16(v) + 1, mark: p.expected()}
+			p.wide.known, p.wide.base, p.wide.mark = true, binary.BigEndian.Uint16(v)+1, p.wide.total
 		}
 	}
 	if !r.c.Latency {
@@ -95,14 +95,6 @@ func (r *reading) take(p *peer, b []byte) {
 		s.got++
 		r.received.Add(1)
 	}
-}
-
-// expected is how many packets with wide sequence numbers were sent to p.
-func (p *peer) expected() (n uint32) {
-	for _, s := range p.sinks {
-		n += s.wideNumber()
-	}
-	return n
 }
 
 // learn decrypts a packet, compares it, and learns how the SFU numbers them.
@@ -134,13 +126,15 @@ func (r *reading) learn(s *sink, b []byte, seq uint16) bool {
 	s.offset, s.learned, s.last = offset, true, number
 	if v := extension(plain, s.Stream.WideExtension); len(v) == 2 {
 		w := &s.peer.wide
-		var total uint32
+		received := uint32(0)
 		for _, s := range s.peer.sinks {
 			if s.Stream.WideExtension != 0 {
-				total += s.last
+				received += s.last - s.start
 			}
 		}
-		w.base, w.mark, w.known = binary.BigEndian.Uint16(v)+1, total, true
+		// What is reported next may have been sent before or after it.
+		w.base = binary.BigEndian.Uint16(v) + 1 - uint16(received-w.mark)
+		w.known = true
 	}
 	return true
 }

@@ -19,10 +19,12 @@ type Settings struct {
 	Plain bool
 	// EachPort gives each WebRTCTransport a port of its own.
 	EachPort bool
-	// Worker tells on which Worker the transport of a peer is; nil: all on the
-	// first. Workers is their number, 0 is 1.
-	Worker  func(peer int) int
-	Workers int
+	// Count is the number of Workers, 0 is 1; Place tells on which the transport
+	// of a peer is, nil: all on the first.
+	Count int
+	Place func(peer int) int
+	// FirstBitrate is what WebRTCTransports begin with, in bit/s; 0: the default.
+	FirstBitrate int
 }
 
 // A Layer is one stream of a [Track].
@@ -67,10 +69,10 @@ type Rig struct {
 // NewRig makes the Workers and Routers.
 func (h *Host) NewRig(ctx context.Context, s Settings) (*Rig, error) {
 	r := &Rig{Host: h, Settings: s, piped: map[[2]int]bool{}}
-	if r.Settings.Worker == nil {
-		r.Settings.Worker = func(int) int { return 0 }
+	if r.Place == nil {
+		r.Place = func(int) int { return 0 }
 	}
-	for range max(s.Workers, 1) {
+	for range max(s.Count, 1) {
 		w, err := h.SFU.CreateWorker(ctx, mafalda.WorkerSettings{})
 		if err != nil {
 			return nil, err
@@ -156,9 +158,10 @@ func connected(ctx context.Context, t mafalda.Transport) error {
 func (r *Rig) createWebRTC(ctx context.Context, peer int) (mafalda.Transport, endpoint, error) {
 	// The peers make no further checks: nobody would see the answers.
 	o := mafalda.WebRTCTransportOptions{
-		ICEConsentTimeout: new(time.Duration),
+		ICEConsentTimeout:               new(time.Duration),
+		InitialAvailableOutgoingBitrate: r.FirstBitrate,
 	}
-	worker := r.Worker(peer)
+	worker := r.Place(peer)
 	if o.WebRTCServer = r.shared[worker]; o.WebRTCServer == nil {
 		o.ListenInfos = r.listen()
 	}
@@ -180,7 +183,7 @@ func (r *Rig) createWebRTC(ctx context.Context, peer int) (mafalda.Transport, en
 
 func (r *Rig) createPlain(ctx context.Context, peer int) (mafalda.Transport, endpoint, error) {
 	name := mafalda.SRTPCryptoSuite(r.cfg.Suite)
-	t, err := r.Routers[r.Worker(peer)].CreatePlainTransport(ctx, mafalda.PlainTransportOptions{
+	t, err := r.Routers[r.Place(peer)].CreatePlainTransport(ctx, mafalda.PlainTransportOptions{
 		ListenInfo: r.listen()[0], EnableSRTP: true, SRTPCryptoSuite: name,
 	})
 	if err != nil {
@@ -221,7 +224,7 @@ func (r *Rig) Produce(ctx context.Context, tracks ...Track) error {
 			return err
 		}
 		r.tracks, r.Producers, r.first = append(r.tracks, t), append(r.Producers, p), append(r.first, len(r.sources))
-		r.piped[[2]int{index, r.Worker(t.Peer)}] = true
+		r.piped[[2]int{index, r.Place(t.Peer)}] = true
 		for i, l := range t.Layers {
 			info := sourceInfo{Peer: t.Peer, Stream: infoOf(params), Layer: l, Audio: t.Audio}
 			info.Stream.SSRC = params.Encodings[i].SSRC
@@ -248,10 +251,10 @@ func (r *Rig) Consume(ctx context.Context, list ...Subscription) error {
 
 func (r *Rig) consume(ctx context.Context, s Subscription) (sinkInfo, error) {
 	t, p := &r.tracks[s.Track], r.Producers[s.Track]
-	worker := r.Worker(s.Peer)
+	worker := r.Place(s.Peer)
 	router := r.Routers[worker]
 	if key := [2]int{s.Track, worker}; !r.piped[key] {
-		_, err := r.Routers[r.Worker(t.Peer)].PipeToRouter(ctx, mafalda.PipeToRouterOptions{ProducerID: p.ID(), Router: router})
+		_, err := r.Routers[r.Place(t.Peer)].PipeToRouter(ctx, mafalda.PipeToRouterOptions{ProducerID: p.ID(), Router: router})
 		if err != nil {
 			return sinkInfo{}, err
 		}
@@ -278,9 +281,9 @@ const decrypted = 30_000
 
 // Verify lets media flow and the receivers compare it with what was sent, until
 // every receiver has the stream that it shall have. It ends with a run of which
-// not one packet may be lost.
+// not one packet was lost; a busy machine has some tries for that.
 func (r *Rig) Verify() error {
-	var pps, longest float64
+	var pps, longest, least float64
 	copies := make([]float64, len(r.sources))
 	for _, s := range r.sinks {
 		copies[s.Source]++
@@ -289,22 +292,31 @@ func (r *Rig) Verify() error {
 		pps += float64(s.Layer.PPS) * (copies[i] + 0.5)
 		longest = max(longest, float64(s.Layer.Burst)/float64(s.Layer.PPS))
 	}
-	rate := min(1, decrypted/pps)
+	if len(r.sources) > len(r.tracks) { // layers that stop are left
+		least = min(1, 5*longest)
+	}
+	rate := min(1, max(decrypted/pps, least))
 	run := Run{Duration: max(time.Second, time.Duration(2*longest/rate*float64(time.Second))), Rate: rate, Read: true, Learn: true}
-	for try := 0; ; try++ {
-		a, err := r.Run(run)
-		if err != nil {
-			return err
+	var err error
+	for range verifications {
+		var a Ran
+		if a, err = r.Run(run); err != nil {
+			run.Complete = false
+			continue
 		}
 		r.packet = max(r.packet, a.Bytes)
 		if a.Waiting == 0 && run.Complete {
 			return nil
 		}
-		if run.Complete = a.Waiting == 0; !run.Complete && try > 10 {
-			return fmt.Errorf("%d of %d receivers do not get what they should", a.Waiting, len(r.sinks))
+		if run.Complete = a.Waiting == 0; !run.Complete {
+			err = fmt.Errorf("%d of %d receivers do not get what they should", a.Waiting, len(r.sinks))
 		}
 	}
+	return err
 }
+
+// verifications are the tries of [Rig.Verify].
+const verifications = 12
 
 // LiveBytes returns the bytes of live objects and of stacks.
 func LiveBytes() int64 {

@@ -1,0 +1,108 @@
+package harness
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/mafalda-sfu/mafalda"
+)
+
+// Common are the flags of the benchmarks of meetings.
+type Common struct {
+	Seconds  int    `json:"seconds"`
+	Suite    string `json:"suite"`
+	Feedback bool   `json:"feedback"`
+	Workers  int    `json:"workers"`
+	// Loaded is how long each run at a share of the Workers' cores takes; 0
+	// leaves them out.
+	Loaded time.Duration `json:"loadedNs"`
+	// Share of the cores.
+	Share float64 `json:"share"`
+
+	cpuProfile string
+}
+
+// Flags adds them to a set.
+func (c *Common) Flags(f *flag.FlagSet) {
+	f.IntVar(&c.Seconds, "seconds", 7, "slices of a second, 3 to 60")
+	f.StringVar(&c.Suite, "suite", string(mafalda.SRTPAES128GCM), "SRTP crypto suite")
+	f.BoolVar(&c.Feedback, "feedback", true, "receivers send reports and transport-cc")
+	f.IntVar(&c.Workers, "workers", 1, "Workers, 1 or 2")
+	f.DurationVar(&c.Loaded, "loaded", 3*time.Second, "duration of each run under load, up to 30s; 0 for none")
+	f.Float64Var(&c.Share, "share", 0.7, "load, of one core for each Worker")
+	f.StringVar(&c.cpuProfile, "cpuprofile", "", "write a CPU profile of the server, of slices after the measurement, to this file")
+}
+
+// Parse parses the arguments of this process and ends it if they are wrong.
+func (c *Common) Parse(f *flag.FlagSet) {
+	f.Parse(os.Args[1:])
+	err := error(nil)
+	switch {
+	case f.NArg() > 0:
+		err = fmt.Errorf("unknown argument %q", f.Arg(0))
+	case c.Seconds < 3 || c.Seconds > 60:
+		err = fmt.Errorf("-seconds is %d, want 3 to 60", c.Seconds)
+	case !KnownSuite(c.Suite):
+		err = fmt.Errorf("unknown suite %q", c.Suite)
+	case c.Workers < 1 || c.Workers > 2:
+		err = fmt.Errorf("-workers is %d, want 1 or 2", c.Workers)
+	case c.Loaded < 0 || c.Loaded > 30*time.Second:
+		err = fmt.Errorf("-loaded is %v, want 0 to 30s", c.Loaded)
+	case c.Share < 0.01 || c.Share > 1:
+		err = fmt.Errorf("-share is %v, want 0.01 to 1", c.Share)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, f.Name()+":", err)
+		os.Exit(1)
+	}
+}
+
+// Limit is how long a program with these flags may take.
+func (c *Common) Limit() time.Duration {
+	return 90*time.Second + time.Duration(4*c.Seconds)*time.Second + 4*c.Loaded
+}
+
+// Config is that of n peers.
+func (c *Common) Config(n int) Config {
+	return Config{Peers: n, Suite: c.Suite, Feedback: c.Feedback, Tick: time.Millisecond}
+}
+
+// Measured is what the benchmarks of meetings print.
+type Measured struct {
+	Figures
+	// Loaded is nil if there were no runs under load.
+	Loaded *Loaded `json:"loaded,omitempty"`
+}
+
+// Measure takes all figures of a rig that has its streams.
+func (c *Common) Measure(r *Rig) (*Measured, error) {
+	if err := r.Verify(); err != nil {
+		return nil, err
+	}
+	f, err := r.Pairs(c.Seconds)
+	if err != nil {
+		return nil, err
+	}
+	m := &Measured{Figures: *f}
+	if c.Loaded > 0 {
+		if m.Loaded, err = r.UnderLoad(f, c.Share, c.Loaded); err != nil {
+			return nil, err
+		}
+	}
+	if c.cpuProfile != "" {
+		err = r.CPUProfile(c.cpuProfile, c.Seconds)
+	}
+	return m, err
+}
+
+// Print prints v as the last line.
+func Print(v any) error {
+	line, err := json.Marshal(v)
+	if err == nil {
+		fmt.Println(string(line))
+	}
+	return err
+}
