@@ -26,13 +26,20 @@ type Config struct {
 	Tick     time.Duration `json:"tickNs"` // the least time between two sends
 }
 
-// A command has exactly one field that is not nil, beside its id.
+// DefaultConfig is that of n peers as browsers are.
+func DefaultConfig(n int) Config {
+	return Config{Peers: n, Suite: string(mafalda.SRTPAES128GCM), Feedback: true, Tick: time.Millisecond}
+}
+
+// A command has exactly one field beside its id.
 type command struct {
 	ID      int             `json:"id"`
 	Setup   *setupCommand   `json:"setup,omitempty"`
 	Connect *connectCommand `json:"connect,omitempty"`
 	Streams *streamsCommand `json:"streams,omitempty"`
 	Run     *Run            `json:"run,omitempty"`
+	// Stop ends a run.
+	Stop bool `json:"stop,omitempty"`
 	// Reference is where the reference loop listens.
 	Reference *netip.AddrPort `json:"reference,omitempty"`
 }

@@ -42,6 +42,11 @@ func (p *Program) serve(sink string) error {
 		return err
 	}
 	defer peers.stop()
+	if p.OneCore {
+		if err := bind(func(core int) bool { return core == 0 }); err != nil {
+			return err
+		}
+	}
 	h.peers = peers
 	h.SFU = mafalda.New()
 	return errors.Join(p.Serve(h), h.SFU.Close())

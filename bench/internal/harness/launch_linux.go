@@ -65,13 +65,13 @@ func (p *Program) run() error {
 	}
 	switch role {
 	case rolePeers:
-		return runPeers()
-	case roleServer:
 		if p.OneCore {
-			if err := bind(func(core int) bool { return core == 0 }); err != nil {
+			if err := bind(func(core int) bool { return core > 0 }); err != nil {
 				return err
 			}
 		}
+		return runPeers()
+	case roleServer:
 		return p.serve(os.Getenv(sinkVariable))
 	}
 	err := launch(SinkTUN)

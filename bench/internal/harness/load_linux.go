@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pion/rtp"
@@ -24,6 +25,7 @@ const (
 type load struct {
 	p     *peers
 	began time.Time
+	stop  atomic.Bool // the run under way
 
 	mu      sync.Mutex // guards all that follows, the streams of peers too
 	sources []*source
@@ -197,7 +199,7 @@ func (l *load) send(c *Run, queue schedule, a *Ran) error {
 		if err != nil {
 			return err
 		}
-		if at = l.now() - start; at >= c.Duration {
+		if at = l.now() - start; at >= c.Duration || l.stop.Load() {
 			return nil
 		}
 		next := min(c.Duration, l.reports.due(), l.wide.due())

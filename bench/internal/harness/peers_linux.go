@@ -62,6 +62,9 @@ func runPeers() error {
 			return err
 		}
 		if c.Run != nil || c.Connect != nil {
+			if c.Run != nil && p.load != nil {
+				p.load.stop.Store(false)
+			}
 			go p.reply(&c) // ends when its time is over
 			continue
 		}
@@ -98,6 +101,9 @@ func (p *peers) do(c *command) (answer, error) {
 		return answer{}, p.connect(c.Connect)
 	case c.Streams != nil:
 		return answer{}, p.load.add(c.Streams)
+	case c.Stop:
+		p.load.stop.Store(true)
+		return answer{}, nil
 	case c.Reference != nil:
 		p.reference.Store(c.Reference)
 		return answer{}, nil

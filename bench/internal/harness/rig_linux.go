@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/netip"
 	"runtime"
+	"sync"
 	"time"
 
 	"github.com/mafalda-sfu/mafalda"
@@ -54,14 +55,15 @@ type Rig struct {
 	Routers    []mafalda.Router
 	Transports []mafalda.Transport
 	Producers  []mafalda.Producer
-	Consumers  []mafalda.Consumer
+	Consumers  []mafalda.Consumer // guarded by mu in a storm
 
 	shared    []mafalda.WebRTCServer // by Worker; nil with a port for each transport
 	tracks    []Track
-	first     []int           // source of the lowest layer, by track
-	piped     map[[2]int]bool // by track and Worker
+	first     []int // source of the lowest layer, by track
 	sources   []sourceInfo
-	sinks     []sinkInfo
+	mu        sync.Mutex
+	piped     map[[2]int]bool // by track and Worker; guarded by mu in a storm
+	sinks     []sinkInfo      // as piped
 	reference *reference
 	packet    int // bytes of the largest packet to a receiver, sealed
 }
@@ -253,12 +255,8 @@ func (r *Rig) consume(ctx context.Context, s Subscription) (sinkInfo, error) {
 	t, p := &r.tracks[s.Track], r.Producers[s.Track]
 	worker := r.Place(s.Peer)
 	router := r.Routers[worker]
-	if key := [2]int{s.Track, worker}; !r.piped[key] {
-		_, err := r.Routers[r.Place(t.Peer)].PipeToRouter(ctx, mafalda.PipeToRouterOptions{ProducerID: p.ID(), Router: router})
-		if err != nil {
-			return sinkInfo{}, err
-		}
-		r.piped[key] = true
+	if err := r.pipe(ctx, s.Track, worker); err != nil {
+		return sinkInfo{}, err
 	}
 	c, err := r.Transports[s.Peer].Consume(ctx, mafalda.ConsumerOptions{
 		ProducerID: p.ID(), RTPCapabilities: receiving(router.RTPCapabilities()),
@@ -271,8 +269,26 @@ func (r *Rig) consume(ctx context.Context, s Subscription) (sinkInfo, error) {
 	if !t.Audio && (params.Encodings[0].RTX == nil || info.Stream.WideExtension == 0) {
 		return sinkInfo{}, errors.New("no RTX or no transport-cc was negotiated")
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.Consumers, r.sinks = append(r.Consumers, c), append(r.sinks, info)
 	return info, nil
+}
+
+// pipe brings a track to a Worker.
+func (r *Rig) pipe(ctx context.Context, track, worker int) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if key := [2]int{track, worker}; !r.piped[key] {
+		_, err := r.Routers[r.Place(r.tracks[track].Peer)].PipeToRouter(ctx, mafalda.PipeToRouterOptions{
+			ProducerID: r.Producers[track].ID(), Router: r.Routers[worker],
+		})
+		if err != nil {
+			return err
+		}
+		r.piped[key] = true
+	}
+	return nil
 }
 
 // decrypted is how many packets per second the peers' process can decrypt and
