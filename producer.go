@@ -17,8 +17,10 @@ type ProducerOptions struct {
 	// Paused starts the Producer paused.
 	Paused bool
 	// KeyFrameRequestDelay is the least time between two key frame requests to
-	// the endpoint, in whole milliseconds up to 2³²−1. Zero means no limit.
-	// Video only.
+	// the endpoint, in whole milliseconds up to 2³²−1. Zero means no limit: each
+	// Consumer that begins after a key frame asks for another. Where many may
+	// begin at about the same time, a second spares the sender and the lines of
+	// all others. Video only.
 	KeyFrameRequestDelay time.Duration
 	// EnableMediasoupPacketIDHeaderExtension gives each received packet a
 	// number in a header extension of that name, for Consumers that negotiated it.

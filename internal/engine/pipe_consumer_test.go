@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"encoding/binary"
 	"net/netip"
 	"slices"
@@ -84,11 +85,11 @@ func (w *layerWorld) produce(mime string, encodings ...Encoding) ProducerType {
 	return typ
 }
 
-// consume makes the Consumer "c" of "p".
+// consume makes a Consumer of "p", "c" if it has no other id.
 func (w *layerWorld) consume(o ConsumeOptions, encodings ...Encoding) ConsumeResult {
 	w.t.Helper()
 	p := w.m.producers["p"]
-	o.ID, o.ProducerID = "c", "p"
+	o.ID, o.ProducerID = cmp.Or(o.ID, "c"), "p"
 	o.RTPParameters = vp8Params(1, 0, "")
 	o.RTPParameters.Codecs[0].MimeType = p.params.Codecs[0].MimeType
 	o.RTPParameters.Encodings = encodings
