@@ -81,6 +81,11 @@ func (o *options) serve(h *harness.Host) error {
 		return err
 	}
 	r.LatencyMs = a.Latency
+	if o.Explain {
+		if r.Explained, err = rig.Explain(o.Seconds); err != nil {
+			return err
+		}
+	}
 	if o.cpuProfile != "" {
 		if err := rig.CPUProfile(o.cpuProfile, o.Seconds); err != nil {
 			return err

@@ -22,6 +22,8 @@ type options struct {
 	Feedback  bool          `json:"feedback"`
 	Tick      time.Duration `json:"tickNs"`
 
+	Explain bool `json:"explain"`
+
 	cpuProfile, memProfile string
 	baseline               string
 }
@@ -47,6 +49,7 @@ func parseOptions(args []string) (*options, error) {
 	f.StringVar(&o.Ports, "ports", portsOne, "one port for all transports, or each its own; plain has each")
 	f.BoolVar(&o.Feedback, "feedback", true, "receivers send reports and transport-cc")
 	f.DurationVar(&o.Tick, "tick", time.Millisecond, "the peers' process sends what is due at most this often; 0 for each packet in its time")
+	f.BoolVar(&o.Explain, "explain", false, "tell the nanoseconds of each stage, by a profile of slices after the measurement")
 	f.StringVar(&o.cpuProfile, "cpuprofile", "", "write a CPU profile of the server, of slices after the measurement, to this file")
 	f.StringVar(&o.memProfile, "memprofile", "", "write all allocations of such slices to this file; the figures are worthless then")
 	f.StringVar(&o.baseline, "baseline", "", "fail below 70 % of the ratio in this file, or when packets allocate; only with a TUN")
@@ -87,5 +90,5 @@ func parseOptions(args []string) (*options, error) {
 
 // limit is how long a process may take in all.
 func (o *options) limit() time.Duration {
-	return time.Minute + time.Duration(4*o.Seconds)*time.Second + time.Duration(o.Consumers)*20*time.Millisecond
+	return time.Minute + time.Duration(6*o.Seconds)*time.Second + time.Duration(o.Consumers)*20*time.Millisecond
 }

@@ -16,6 +16,8 @@ type result struct {
 	BytesPerConsumer  int64           `json:"bytesPerConsumer"`
 	BytesPerTransport int64           `json:"bytesPerTransport"`
 	LatencyMs         harness.Latency `json:"latencyMs"`
+	// Explained is there with -explain.
+	Explained *harness.Explanation `json:"explained,omitempty"`
 
 	Ran ran `json:"ran"`
 }

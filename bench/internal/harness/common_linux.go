@@ -22,6 +22,9 @@ type Common struct {
 	// Share of the cores.
 	Share float64 `json:"share"`
 
+	// Explain adds where the time goes.
+	Explain bool `json:"explain"`
+
 	cpuProfile string
 }
 
@@ -33,6 +36,7 @@ func (c *Common) Flags(f *flag.FlagSet) {
 	f.IntVar(&c.Workers, "workers", 1, "Workers, 1 or 2")
 	f.DurationVar(&c.Loaded, "loaded", 3*time.Second, "duration of each run under load, up to 30s; 0 for none")
 	f.Float64Var(&c.Share, "share", 0.7, "load, of one core for each Worker")
+	f.BoolVar(&c.Explain, "explain", false, "tell the nanoseconds of each stage, by a profile of slices after the measurement")
 	f.StringVar(&c.cpuProfile, "cpuprofile", "", "write a CPU profile of the server, of slices after the measurement, to this file")
 }
 
@@ -75,6 +79,8 @@ type Measured struct {
 	Figures
 	// Loaded is nil if there were no runs under load.
 	Loaded *Loaded `json:"loaded,omitempty"`
+	// Explained is there with -explain.
+	Explained *Explanation `json:"explained,omitempty"`
 }
 
 // Measure takes all figures of a rig that has its streams.
@@ -89,6 +95,11 @@ func (c *Common) Measure(r *Rig) (*Measured, error) {
 	m := &Measured{Figures: *f}
 	if c.Loaded > 0 {
 		if m.Loaded, err = r.UnderLoad(f, c.Share, c.Loaded); err != nil {
+			return nil, err
+		}
+	}
+	if c.Explain {
+		if m.Explained, err = r.Explain(c.Seconds); err != nil {
 			return nil, err
 		}
 	}
