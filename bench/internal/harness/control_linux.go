@@ -110,6 +110,8 @@ type Run struct {
 	Duration time.Duration `json:"duration"`
 	// Rate multiplies the rates of all senders; 0 is 1.
 	Rate float64 `json:"rate,omitempty"`
+	// Senders are the peers that send; nil: all.
+	Senders []int `json:"senders,omitempty"`
 	// Reference sends to the reference loop instead of the SFU.
 	Reference bool `json:"reference,omitempty"`
 	// Read looks at what comes back, and answers key frame requests.

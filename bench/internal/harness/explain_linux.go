@@ -99,7 +99,7 @@ func (r *Rig) Explain(n int) (*Explanation, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := r.summarize(slices)
+	f := r.Summarize(slices)
 	e := &Explanation{PacketsPerSyscall: f.PacketsPerSyscall, GSO: f.GSO, GRO: f.GRO}
 	var cpu time.Duration
 	var packets uint64

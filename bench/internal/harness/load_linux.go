@@ -125,7 +125,7 @@ func (l *load) run(c *Run) (a Ran, err error) {
 	if rate == 0 {
 		rate = 1
 	}
-	queue := l.prepare(rate)
+	queue := l.prepare(rate, c.Senders)
 	if !c.Read {
 		err = l.send(c, queue, &a)
 		return a, err
@@ -148,9 +148,9 @@ func (l *load) run(c *Run) (a Ran, err error) {
 	return a, err
 }
 
-// prepare sets all sources to where they begin, and returns them by the time
-// of their first frame.
-func (l *load) prepare(rate float64) schedule {
+// prepare sets all sources to where they begin, and returns those of the senders
+// by the time of their first frame.
+func (l *load) prepare(rate float64, senders []int) schedule {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	random := rand.New(rand.NewPCG(3, 4))
@@ -163,7 +163,9 @@ func (l *load) prepare(rate float64) schedule {
 		}
 		s.first = s.seq + 1
 		s.key, s.keyAt, s.keys = true, 0, nil
-		queue = append(queue, s)
+		if senders == nil || slices.Contains(senders, s.Peer) {
+			queue = append(queue, s)
+		}
 	}
 	heap.Init(&queue)
 	l.wide.reset()

@@ -34,7 +34,7 @@ func peerAddr(network [4]byte, i int) netip.AddrPort {
 func peerIndex(low16 uint16) int { return int(low16) - 1 }
 
 // openTUN makes the device in the namespace of the process and returns the end
-// that its peers hold.
+// that its peers hold. It starts loopback, too, where Workers bind their pipes.
 func openTUN() (*os.File, error) {
 	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -55,17 +55,19 @@ func configureTUN(fd int) error {
 	defer unix.Close(s)
 	for _, step := range []struct {
 		what string
+		name string
 		fd   int
 		call uint
 		set  func(*unix.Ifreq) error
 	}{
-		{"making", fd, unix.TUNSETIFF, func(r *unix.Ifreq) error { r.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI | unix.IFF_VNET_HDR); return nil }},
-		{"naming", s, unix.SIOCSIFADDR, func(r *unix.Ifreq) error { return r.SetInet4Addr(tunServer.AsSlice()) }},
-		{"masking", s, unix.SIOCSIFNETMASK, func(r *unix.Ifreq) error { return r.SetInet4Addr(tunMask) }},
-		{"lengthening", s, unix.SIOCSIFTXQLEN, func(r *unix.Ifreq) error { r.SetUint32(tunQueue); return nil }},
-		{"starting", s, unix.SIOCSIFFLAGS, func(r *unix.Ifreq) error { r.SetUint16(unix.IFF_UP | unix.IFF_RUNNING); return nil }},
+		{"making the TUN", tunName, fd, unix.TUNSETIFF, func(r *unix.Ifreq) error { r.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI | unix.IFF_VNET_HDR); return nil }},
+		{"naming the TUN", tunName, s, unix.SIOCSIFADDR, func(r *unix.Ifreq) error { return r.SetInet4Addr(tunServer.AsSlice()) }},
+		{"masking the TUN", tunName, s, unix.SIOCSIFNETMASK, func(r *unix.Ifreq) error { return r.SetInet4Addr(tunMask) }},
+		{"lengthening the TUN", tunName, s, unix.SIOCSIFTXQLEN, func(r *unix.Ifreq) error { r.SetUint32(tunQueue); return nil }},
+		{"starting the TUN", tunName, s, unix.SIOCSIFFLAGS, func(r *unix.Ifreq) error { r.SetUint16(unix.IFF_UP | unix.IFF_RUNNING); return nil }},
+		{"starting loopback", "lo", s, unix.SIOCSIFFLAGS, func(r *unix.Ifreq) error { r.SetUint16(unix.IFF_UP | unix.IFF_RUNNING); return nil }},
 	} {
-		r, err := unix.NewIfreq(tunName)
+		r, err := unix.NewIfreq(step.name)
 		if err == nil {
 			err = step.set(r)
 		}
@@ -73,7 +75,7 @@ func configureTUN(fd int) error {
 			err = unix.IoctlIfreq(step.fd, step.call, r)
 		}
 		if err != nil {
-			return fmt.Errorf("%s the TUN: %w", step.what, err)
+			return fmt.Errorf("%s: %w", step.what, err)
 		}
 	}
 	return nil

@@ -198,6 +198,21 @@ func (r *Rig) ProductSlice(run Run) (Slice, error) {
 	return v, nil
 }
 
+// Throughput returns how many packets per second of the clock on the wall were
+// forwarded, of as many as run offers.
+func (r *Rig) Throughput(run Run) (float64, error) {
+	before, err := r.counters()
+	if err != nil {
+		return 0, err
+	}
+	start := time.Now()
+	if _, err := r.Run(run); err != nil {
+		return 0, err
+	}
+	after, err := r.counters()
+	return float64(after.RTPPacketsSent-before.RTPPacketsSent) / time.Since(start).Seconds(), err
+}
+
 // referenceSlice is one second of the reference loop, measured by the clock of
 // its thread: what the Go runtime and the idle SFU take for themselves
 // meanwhile is no cost of it.
@@ -272,7 +287,7 @@ func (r *Rig) Pairs(n int) (*Figures, error) {
 		fmt.Printf("pair %d: %.0f ns/packet, reference %.0f, ratio %.2f\n", i+1, p.NS, q.NS, q.NS/p.NS)
 		ours, theirs = append(ours, p), append(theirs, q)
 	}
-	f := r.summarize(ours)
+	f := r.Summarize(ours)
 	var ns []float64
 	for i, q := range theirs {
 		ns = append(ns, q.NS)
@@ -296,10 +311,11 @@ func (r *Rig) Alone(n int, run Run) (*Figures, error) {
 		}
 		ours = append(ours, p)
 	}
-	return r.summarize(ours), nil
+	return r.Summarize(ours), nil
 }
 
-func (r *Rig) summarize(ours []Slice) *Figures {
+// Summarize makes figures of slices.
+func (r *Rig) Summarize(ours []Slice) *Figures {
 	f := &Figures{Sink: r.Sink, Dropped: map[mafalda.DropReason]uint64{}, PacketBytes: r.packet}
 	var ns []float64
 	var c mafalda.Counters // sum

@@ -1,0 +1,185 @@
+// Scale measures what it costs to spread Consumers over two Workers, with the
+// pipe through memory between them.
+//
+//	go run ./bench/scale
+//
+// Slices alternate: all Consumers of a Producer on its Worker, half of them on
+// another. So do slices of Producers with one Consumer each, on the same Worker
+// and on the other: the difference is what the pipe costs for a packet. Then it
+// offers more than both can forward. Its last line is one JSON object, a
+// [result].
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/mafalda-sfu/mafalda/bench/internal/harness"
+)
+
+type options struct {
+	Consumers int           `json:"consumers"`
+	Pairs     int           `json:"pairs"`
+	Seconds   int           `json:"seconds"`
+	Layer     harness.Layer `json:"layer"`
+}
+
+// result is what the last line says.
+type result struct {
+	OneNsPerPacket float64 `json:"oneWorkerNsPerPacket"`
+	TwoNsPerPacket float64 `json:"twoWorkersNsPerPacket"`
+	Ratio          float64 `json:"ratio"` // of two to one, the median of the pairs
+	AllocsOne      float64 `json:"oneWorkerAllocsPerPacket"`
+	AllocsTwo      float64 `json:"twoWorkersAllocsPerPacket"`
+	PipeNs         float64 `json:"pipeNsPerPacket"` // of the Producer
+	// Of the clock on the wall.
+	OneThroughput float64 `json:"oneWorkerPacketsPerSecond"`
+	TwoThroughput float64 `json:"twoWorkersPacketsPerSecond"`
+	Sink          string  `json:"sink"`
+	Ran           struct {
+		options
+		harness.Machine
+	} `json:"ran"`
+}
+
+func main() {
+	o := &options{Layer: harness.Layer{PPS: 200, Burst: 4, Size: 1100}}
+	f := flag.NewFlagSet("scale", flag.ExitOnError)
+	f.IntVar(&o.Consumers, "consumers", 300, "Consumers of the Producer, 2 to 1000, even")
+	f.IntVar(&o.Pairs, "pairs", 100, "Producers with one Consumer, 1 to 500")
+	f.IntVar(&o.Seconds, "seconds", 7, "pairs of slices, 3 to 60")
+	f.Parse(os.Args[1:])
+	if f.NArg() > 0 || o.Consumers < 2 || o.Consumers > 1000 || o.Consumers%2 != 0 || o.Pairs < 1 || o.Pairs > 500 ||
+		o.Seconds < 3 || o.Seconds > 60 {
+		fmt.Fprintln(os.Stderr, "scale: a value is out of range; see -help")
+		os.Exit(1)
+	}
+	harness.Main(harness.Program{Name: "scale", Limit: o.limit(), Workers: 2, Serve: o.serve})
+}
+
+func (o *options) limit() time.Duration {
+	return 90*time.Second + time.Duration(6*o.Seconds)*time.Second + time.Duration(o.peers())*20*time.Millisecond
+}
+
+// The peers, in this order: the two that send to many; their receivers; those
+// that send to one, in two groups; their receivers in the same order.
+func (o *options) peers() int       { return 2 + 2*o.Consumers + 4*o.Pairs }
+func (o *options) firstSender() int { return 2 + 2*o.Consumers }
+
+// place tells on which Worker a peer is.
+func (o *options) place(peer int) int {
+	if half := 2 + o.Consumers + o.Consumers/2; peer >= half && peer < o.firstSender() || peer >= o.firstSender()+3*o.Pairs {
+		return 1
+	}
+	return 0
+}
+
+func (o *options) serve(h *harness.Host) error {
+	ctx, cancel := context.WithTimeout(context.Background(), o.limit())
+	defer cancel()
+	if err := h.Configure(harness.DefaultConfig(o.peers())); err != nil {
+		return err
+	}
+	rig, err := h.NewRig(ctx, harness.Settings{Count: 2, Place: o.place})
+	if err != nil {
+		return err
+	}
+	if err := rig.Connect(ctx, o.peers()); err != nil {
+		return err
+	}
+	first := o.firstSender()
+	var tracks []harness.Track
+	var list []harness.Subscription
+	for i := range 2 {
+		tracks = append(tracks, harness.Track{Peer: i, Layers: []harness.Layer{o.Layer}})
+		for k := range o.Consumers {
+			list = append(list, harness.Subscription{Peer: 2 + i*o.Consumers + k, Track: i})
+		}
+	}
+	for k := range 2 * o.Pairs {
+		tracks = append(tracks, harness.Track{Peer: first + k, Layers: []harness.Layer{o.Layer}})
+		list = append(list, harness.Subscription{Peer: first + 2*o.Pairs + k, Track: 2 + k})
+	}
+	if err := rig.Produce(ctx, tracks...); err != nil {
+		return err
+	}
+	if err := rig.Consume(ctx, list...); err != nil {
+		return err
+	}
+	if err := rig.Verify(); err != nil {
+		return err
+	}
+	r := &result{Sink: h.Sink}
+	r.Ran.options, r.Ran.Machine = *o, harness.ThisMachine()
+	if err := o.measure(rig, r); err != nil {
+		return err
+	}
+	return harness.Print(r)
+}
+
+func (o *options) measure(rig *harness.Rig, r *result) error {
+	one, two, ratios, err := o.alternate(rig, []int{0}, []int{1})
+	if err != nil {
+		return err
+	}
+	r.OneNsPerPacket, r.AllocsOne = one.NsPerPacket, one.AllocsPerPacket
+	r.TwoNsPerPacket, r.AllocsTwo = two.NsPerPacket, two.AllocsPerPacket
+	r.Ratio = harness.Round(harness.Median(ratios), 3)
+
+	var near, far []int
+	for k := range o.Pairs {
+		near, far = append(near, o.firstSender()+k), append(far, o.firstSender()+o.Pairs+k)
+	}
+	same, piped, _, err := o.alternate(rig, near, far)
+	if err != nil {
+		return err
+	}
+	r.PipeNs = harness.Round(piped.NsPerPacket-same.NsPerPacket, 1)
+
+	// Half as much again as two cores could take.
+	capacity := 2 * 1e9 / r.OneNsPerPacket / float64(o.Consumers)
+	offered := harness.Run{Duration: 3 * time.Second, Rate: 1.5 * capacity / float64(o.Layer.PPS)}
+	for sender, to := range []*float64{&r.OneThroughput, &r.TwoThroughput} {
+		offered.Senders = []int{sender}
+		v, err := rig.Throughput(offered)
+		if err != nil {
+			return err
+		}
+		*to = harness.Round(v, 0)
+	}
+	return nil
+}
+
+// alternate takes slices of two groups of senders. What a packet costs is by
+// those that receivers should get, since a pipe counts what goes through it as
+// well.
+func (o *options) alternate(rig *harness.Rig, a, b []int) (fa, fb *harness.Figures, ratios []float64, err error) {
+	var as, bs []harness.Slice
+	for i := range o.Seconds + 1 {
+		va, err := slice(rig, a)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		vb, err := slice(rig, b)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		if i == 0 {
+			continue // caches are not filled yet
+		}
+		as, bs, ratios = append(as, va), append(bs, vb), append(ratios, vb.NS/va.NS)
+		fmt.Printf("pair %d: %.0f ns/packet on one Worker, %.0f with two\n", i, va.NS, vb.NS)
+	}
+	return rig.Summarize(as), rig.Summarize(bs), ratios, nil
+}
+
+func slice(rig *harness.Rig, senders []int) (harness.Slice, error) {
+	v, err := rig.ProductSlice(harness.Run{Senders: senders})
+	if err == nil {
+		v.NS = float64(v.CPU) / float64(v.Copies)
+	}
+	return v, err
+}
