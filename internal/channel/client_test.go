@@ -155,10 +155,14 @@ func (p *peer) notification() *fbs.NotificationT {
 	return m.Value.(*fbs.NotificationT)
 }
 
-// response returns the next message, which is the response to id.
+// response returns the next message that is no line of the log, which is the
+// response to id.
 func (p *peer) response(id uint32) *fbs.ResponseT {
 	p.t.Helper()
 	m := p.next()
+	for m.Type == fbs.MessageBodyLog {
+		m = p.next()
+	}
 	require.Equal(p.t, fbs.MessageBodyResponse, m.Type, "%+v", m.Value)
 	r := m.Value.(*fbs.ResponseT)
 	require.Equal(p.t, id, r.Id)
