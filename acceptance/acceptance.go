@@ -43,6 +43,12 @@ type Target struct {
 	// implementation that is told of messages over a connection which it can't
 	// leave unread. Nothing may be lost either way.
 	KeepsMessages bool
+	// Pipes is how many pipes media may take from one Transport to another one of
+	// the same Router, where that is spread over several Workers. It loosens rules
+	// that hold where one loop serves all of a Router: what is sent to two
+	// Transports is no longer in one order, and at each end of a pipe, as at those
+	// of mediasoup's, a stream is looked at anew. 0 means none.
+	Pipes int
 }
 
 // A testCase is one rule.

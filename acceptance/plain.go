@@ -286,7 +286,7 @@ func testPlainComedia(t *testing.T, s *suite) {
 	require.Equal(t, "again", string(far.next(t, c).Payload))
 	far.sendRTP(t, ret.packet([]byte("back")))
 	got := e.next(t, back)
-	if string(got.Payload) == "to nobody yet" { // it was in a pipe all the time
+	if s.Pipes > 0 && string(got.Payload) == "to nobody yet" { // it was in one all the time
 		got = e.next(t, back)
 	}
 	require.Equal(t, "back", string(got.Payload))

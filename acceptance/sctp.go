@@ -547,14 +547,23 @@ func testSCTPPipe(t *testing.T, s *suite) {
 	send("nobody", nil, nil, 5)
 	send("needs two", n(2), nil)
 	send("not two", nil, n(2))
+	own := func() {
+		t.Helper()
+		_, err := c.Send(t.Context(), mafalda.TextMessage("own"))
+		require.NoError(t, err)
+	}
+	if s.Pipes == 0 { // what was sent before is before it
+		own()
+	}
 	for _, want := range []string{"all", "one", "needs two"} {
 		require.Equal(t, want, text(t, some))
 	}
 	for _, want := range []string{"all", "not two"} {
 		require.Equal(t, want, text(t, none))
 	}
-	_, err := c.Send(t.Context(), mafalda.TextMessage("own"))
-	require.NoError(t, err)
+	if s.Pipes > 0 {
+		own()
+	}
 	require.Equal(t, "own", text(t, some))
 	require.Equal(t, "own", text(t, none))
 	require.NoError(t, c.SetSubchannels(t.Context(), []uint16{1}))

@@ -282,7 +282,9 @@ func testServerTransportOverTCPOnly(t *testing.T, s *suite) {
 	require.Equal(t, "passive", c[0].TCPType)
 	require.Equal(t, "127.0.0.1", c[0].Address)
 	require.Equal(t, "127.0.0.1", c[0].IP)
-	// A Worker that is made of several has a port on each.
+	if s.Pipes == 0 { // else there is one for each Worker that the Router is spread over
+		require.Len(t, d.TCPServers, 1)
+	}
 	require.Contains(t, d.TCPServers, mafalda.IPPort{IP: "127.0.0.1", Port: c[0].Port})
 	require.Equal(t, "host", c[0].Type)
 	require.Equal(t, mafalda.ICEStateNew, tr.ICEState())

@@ -99,6 +99,7 @@ func TestAcceptance(t *testing.T) {
 					},
 					Skip:      differences(n),
 					KillUnder: vertical.Kill,
+					Pipes:     min(n-1, 1),
 				})
 			})
 			media, piped := count.media.Load(), count.piped.Load()
@@ -123,5 +124,6 @@ func TestAcceptanceTwice(t *testing.T) {
 		},
 		Skip:      differences(2),
 		KillUnder: vertical.Kill,
+		Pipes:     3, // the outer one, and one of the inner SFU to and from each of its ends
 	})
 }
