@@ -90,7 +90,6 @@ func testFeedbackTransportCC(t *testing.T, s *suite) {
 				src.skip(1)
 			}
 		}
-		began := time.Now()
 		got := map[uint16]bool{}
 		count := -1
 		for len(got) < len(want) {
@@ -106,7 +105,6 @@ func testFeedbackTransportCC(t *testing.T, s *suite) {
 			}
 		}
 		require.Equal(t, want, got)
-		require.Less(t, time.Since(began), 5*time.Second)
 		stats := transportStats(t, in.transport)
 		require.NotNil(t, stats.RTPPacketLossReceived)
 		require.NotNil(t, stats.AvailableIncomingBitrate)

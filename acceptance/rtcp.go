@@ -100,13 +100,15 @@ func testRTCPSenderReport(t *testing.T, s *suite) {
 		ssrc := c.RTPParameters().Encodings[0].SSRC
 		var last *rtp.Packet
 		octets := 0
+		var sent, came time.Time // of the last packet
 		for range 7 {
+			sent = time.Now()
 			in.sendRTP(t, src.packet([]byte("0123456789")))
 			b := receive(t, out.rtp, "a packet")
 			last = parseRTP(t, b)
 			octets += len(b)
+			came = time.Now()
 		}
-		at := time.Now()
 		for {
 			b := receive(t, out.rtcp, "a sender report")
 			packets := parseRTCP(t, b)
@@ -120,7 +122,10 @@ func testRTCPSenderReport(t *testing.T, s *suite) {
 			require.WithinDuration(t, time.Now(), ntpTime(sr.NTPTime), 5*time.Second)
 			passed := int32(sr.RTPTime - last.Timestamp)
 			require.GreaterOrEqual(t, passed, int32(0))
-			require.InDelta(t, time.Since(at).Seconds()*48000, float64(passed), 48000*0.3, "RTP time goes on with the clock")
+			const slack = 0.05 // s
+			at := ntpTime(sr.NTPTime)
+			require.GreaterOrEqual(t, float64(passed)/48000, at.Sub(came).Seconds()-slack, "RTP time goes on with the clock")
+			require.LessOrEqual(t, float64(passed)/48000, at.Sub(sent).Seconds()+slack, "RTP time goes on with the clock")
 			var sdes *rtcp.SourceDescription
 			for _, x := range packets {
 				if d, ok := x.(*rtcp.SourceDescription); ok {
