@@ -1,6 +1,7 @@
 package wrap_test
 
 import (
+	"flag"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -11,7 +12,14 @@ import (
 	"github.com/mafalda-sfu/mafalda/wrap"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	// The cases of acceptance wait more than they work.
+	if err := flag.Set("test.parallel", "16"); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 func TestAcceptance(t *testing.T) {
 	acceptance.Run(t, acceptance.Target{
