@@ -142,21 +142,21 @@ func testRTCPSenderReport(t *testing.T, s *suite) {
 }
 
 func testRTCPCaptureTime(t *testing.T, s *suite) {
-	const late = 5 * time.Second
+	const late = 2 * time.Second
 	r := s.room(t)
 	in, out := r.plainEnd(t, mafalda.PlainTransportOptions{}), r.plainEnd(t, mafalda.PlainTransportOptions{})
-	p := in.produce(t, mafalda.MediaKindAudio, audio("", 1))
+	p := in.produce(t, mafalda.MediaKindVideo, video("", 1))
 	c := out.consume(t, r, p)
 	ssrc := c.RTPParameters().Encodings[0].SSRC
 	began := time.Now()
-	captured := func(at time.Time) uint32 { return 1<<20 + uint32(at.Sub(began).Milliseconds()*48) }
-	src := opusSource(1)
-	var offset uint32 // between our timestamps and theirs
+	captured := func(at time.Time) uint32 { return 1<<20 + uint32(at.Sub(began).Milliseconds()*90) }
+	src := vp8Source(1) // of video, which has a report each second, and so of each pipe
+	var offset uint32   // between our timestamps and theirs
 	eventually(t, "a report about the time of capture", func() bool {
 		now := time.Now()
 		in.sendRTCP(t, &rtcp.SenderReport{SSRC: 1, NTPTime: ntpOf(now), RTPTime: captured(now)})
 		src.ts = captured(now.Add(-late))
-		sent := src.packet([]byte("x"))
+		sent := src.packet(vp8Key("x"), marked)
 		in.sendRTP(t, sent)
 		offset = out.next(t, c).Timestamp - sent.Timestamp
 		for len(out.rtcp) > 0 {
@@ -165,7 +165,7 @@ func testRTCPCaptureTime(t *testing.T, s *suite) {
 				if !ok || sr.SSRC != ssrc {
 					continue
 				}
-				off := int32(sr.RTPTime-offset-captured(ntpTime(sr.NTPTime))) / 48 // ms
+				off := int32(sr.RTPTime-offset-captured(ntpTime(sr.NTPTime))) / 90 // ms
 				if off > -1000 && off < 1000 {
 					return true
 				}
