@@ -83,7 +83,8 @@ func (t *transport) manageBandwidth(c *consumer) {
 		estimator: bwe.New(bwe.Config{
 			Initial: initial, Probe: !t.direct, REMB: mode == feedbackREMB, Tick: timerTick,
 		}, m.now),
-		client: bwe.NewClient(initial),
+		client:  bwe.NewClient(initial),
+		resends: math.MaxFloat64, // what can be saved up is, for who joins
 	}
 	b.probation.init(m.random.Uint32(), m.random.Uint32())
 	b.timer.Init(func(time.Duration) { b.tick() })

@@ -203,6 +203,16 @@ func TestResendsLeaveRoom(t *testing.T) {
 	assert.Positive(t, b.bytes[21])
 }
 
+// TestResendsOfWhoJoins: what a young Worker sent is sent again, too.
+func TestResendsOfWhoJoins(t *testing.T) {
+	b := newBottleneck(t, 3e6, 100e3, 400e3, 1.5e6)
+	b.consumeLayers()
+	b.m.now = time.Millisecond
+	for range 10 {
+		require.True(t, b.m.consumers["c"].t.bandwidth.takeResend(1200))
+	}
+}
+
 // TestNothingFromBeforeAFall: when a lower layer is sent because of the
 // bandwidth, what was sent before is not sent again.
 func TestNothingFromBeforeAFall(t *testing.T) {
