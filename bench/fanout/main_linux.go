@@ -81,6 +81,7 @@ func (o *options) serve(h *harness.Host) error {
 		return err
 	}
 	r.LatencyMs = a.Latency
+	r.LastOfTurn = harness.Round(a.Latency.Last*1e6/(float64(o.Burst*o.Consumers)*r.NsPerPacket), 2)
 	if o.Explain {
 		if r.Explained, err = rig.Explain(o.Seconds); err != nil {
 			return err

@@ -16,6 +16,9 @@ type result struct {
 	BytesPerConsumer  int64           `json:"bytesPerConsumer"`
 	BytesPerTransport int64           `json:"bytesPerTransport"`
 	LatencyMs         harness.Latency `json:"latencyMs"`
+	// LastOfTurn is the last receiver's latency, as a multiple of what the packets
+	// of one burst to all receivers cost.
+	LastOfTurn float64 `json:"lastOfTurn"`
 	// Explained is there with -explain.
 	Explained *harness.Explanation `json:"explained,omitempty"`
 

@@ -89,6 +89,7 @@ var layers = map[string]int{
 	"examples/ffmpeg":        9,
 	"bench/fanout":           9,
 	"bench/vertical":         9,
+	"bench/all":              9,
 	"bench/grid":             9,
 	"bench/rooms":            9,
 	"bench/memory":           9,

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// What is between these lines of a document is written from a report.
+const (
+	beginMark = "<!-- figures: go run ./bench/all -doc writes what follows -->"
+	endMark   = "<!-- end of figures -->"
+)
+
+func writeDocument(file string, r *report) error {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	before, rest, ok := strings.Cut(string(b), beginMark+"\n")
+	_, after, ok2 := strings.Cut(rest, endMark+"\n")
+	if !ok || !ok2 {
+		return fmt.Errorf("%s has no lines %q and %q", file, beginMark, endMark)
+	}
+	return os.WriteFile(file, []byte(before+beginMark+"\n\n"+tables(r)+endMark+"\n"+after), 0o644)
+}
+
+// tables writes what a report tells.
+func tables(r *report) string {
+	var b strings.Builder
+	m := &r.Machine
+	fmt.Fprintf(&b, "`%s`\non %s: %d cores of %s, %s, %s, commit %s; load before it began: %s.\nIt took %.0f s.\n\n",
+		r.Command, m.Date, m.CPUs, m.CPU, m.Kernel, m.Go, m.Commit, m.Load, r.Seconds)
+	for _, s := range sections {
+		s.write(&b, r)
+	}
+	writeStages(&b, r)
+	return b.String()
+}
+
+func (s *section) write(b *strings.Builder, r *report) {
+	fmt.Fprintf(b, "### %s\n\n%s\n\n|", s.Title, s.Text)
+	heads := []string{"command"}
+	for _, c := range s.Columns {
+		heads = append(heads, c.Head)
+	}
+	fmt.Fprintf(b, " %s |\n|%s\n", strings.Join(heads, " | "), strings.Repeat(" --- |", len(heads)))
+	for _, run := range s.Runs {
+		i := slices.IndexFunc(r.Runs, func(o outcome) bool { return o.Name == run.Name })
+		if i < 0 {
+			continue
+		}
+		o := &r.Runs[i]
+		cells := []string{"`" + strings.TrimPrefix(o.Command, "go run ./bench/") + "`"}
+		for _, c := range s.Columns {
+			cells = append(cells, c.cell(o))
+		}
+		fmt.Fprintf(b, "| %s |\n", strings.Join(cells, " | "))
+	}
+	b.WriteString("\n")
+}
+
+func (c *column) cell(o *outcome) string {
+	v, ok := number(o.Result, c.Path)
+	if !ok {
+		return "–"
+	}
+	if c.Factor != 0 {
+		v *= c.Factor
+	}
+	return grouped(strconv.FormatFloat(v, 'f', c.Digits, 64))
+}
+
+// number finds a figure by its path.
+func number(result json.RawMessage, path string) (float64, bool) {
+	var v any
+	if json.Unmarshal(result, &v) != nil {
+		return 0, false
+	}
+	for name := range strings.SplitSeq(path, ".") {
+		m, ok := v.(map[string]any)
+		if !ok {
+			return 0, false
+		}
+		v = m[name]
+	}
+	f, ok := v.(float64)
+	return f, ok
+}
+
+// grouped puts a comma before each third digit of the whole part.
+func grouped(s string) string {
+	whole, fraction, point := strings.Cut(s, ".")
+	sign := ""
+	if strings.HasPrefix(whole, "-") {
+		sign, whole = "-", whole[1:]
+	}
+	for i := len(whole) - 3; i > 0; i -= 3 {
+		whole = whole[:i] + "," + whole[i:]
+	}
+	if point {
+		whole += "." + fraction
+	}
+	return sign + whole
+}
+
+// stages are in the order in which a packet passes them; bench/internal/harness
+// says what each is.
+var stages = []string{"wait", "receive", "open", "parse", "route", "rewrite", "seal", "send", "feedback", "timers", "runtime"}
+
+func writeStages(b *strings.Builder, r *report) {
+	fmt.Fprintf(b, "### Where the time goes\n\nNanoseconds of each stage, by a profile.\n\n| run | %s |\n|%s\n",
+		strings.Join(stages, " | "), strings.Repeat(" --- |", len(stages)+1))
+	for _, name := range explained {
+		i := slices.IndexFunc(r.Runs, func(o outcome) bool { return o.Name == name })
+		if i < 0 {
+			continue
+		}
+		cells := []string{"`" + strings.TrimPrefix(r.Runs[i].Command, "go run ./bench/") + "`"}
+		for _, s := range stages {
+			c := column{Path: "explained.stages." + s}
+			cells = append(cells, c.cell(&r.Runs[i]))
+		}
+		fmt.Fprintf(b, "| %s |\n", strings.Join(cells, " | "))
+	}
+	b.WriteString("\n")
+}

@@ -1,0 +1,153 @@
+package main
+
+import "encoding/json"
+
+// A section is a table of the document: runs of one kind.
+type section struct {
+	Title   string
+	Text    string
+	Columns []column
+	Runs    []run
+}
+
+// A run is one command below bench.
+type run struct {
+	Name    string // of its figures in the JSON
+	Command []string
+}
+
+// A column is one figure of a run.
+type column struct {
+	Head string
+	// Path is where the figure is, with a point between the names of fields.
+	Path   string
+	Digits int
+	Factor float64 // 0 is 1
+}
+
+var forwarding = []column{
+	{"ns per packet", "nsPerPacket", 0, 0},
+	{"the loop's", "referenceNsPerPacket", 0, 0},
+	{"ratio", "ratio", 2, 0},
+	{"allocations per packet", "allocsPerPacket", 6, 0},
+	{"forwarded", "forwarded", 3, 0},
+}
+
+var sections = []section{
+	{
+		Title: "One to many",
+		Text: "Behind one port unless said otherwise. The last two columns are of a run in which receivers read: the time to the\n" +
+			"first, median and last of them, and the last as a multiple of what one burst to all costs.",
+		Columns: append(forwarding[:len(forwarding):len(forwarding)],
+			column{"first (ms)", "latencyMs.firstReceiver", 2, 0},
+			column{"median (ms)", "latencyMs.medianReceiver", 2, 0},
+			column{"last (ms)", "latencyMs.lastReceiver", 2, 0},
+			column{"last / burst", "lastOfTurn", 2, 0}),
+		Runs: []run{
+			{"fanout300", []string{"fanout", "-seconds", "5", "-explain"}},
+			{"fanout300quiet", []string{"fanout", "-seconds", "5", "-feedback=false"}},
+			{"fanout300single", []string{"fanout", "-seconds", "5", "-burst", "1"}},
+			{"fanout600", []string{"fanout", "-seconds", "5", "-consumers", "600"}},
+			{"fanout300ports", []string{"fanout", "-seconds", "5", "-ports", "each"}},
+			{"audio1000", []string{"fanout", "-seconds", "5", "-consumers", "1000", "-pps", "50", "-size", "120", "-burst", "1"}},
+		},
+	},
+	{
+		Title: "Meetings",
+		Text: "A grid is 300 Producers with one Consumer each; rooms are 30 of six people with audio and three layers of video.\n" +
+			"The loop has one recvmsg and one sendto for each packet. Latency is that at the share of the cores that is named.",
+		Columns: append(forwarding[:len(forwarding):len(forwarding)],
+			column{"cores", "loaded.cpu", 2, 0},
+			column{"p50 (ms)", "loaded.latencyMs.p50", 2, 0},
+			column{"p99 (ms)", "loaded.latencyMs.p99", 2, 0},
+			column{"GC adds to p99 (ms)", "loaded.gc.addsMs", 2, 0}),
+		Runs: []run{
+			{"grid", []string{"grid", "-seconds", "5", "-explain"}},
+			{"gridTwoWorkers", []string{"grid", "-seconds", "3", "-workers", "2"}},
+			{"rooms", []string{"rooms", "-seconds", "5"}},
+			{"roomsTwoWorkers", []string{"rooms", "-seconds", "3", "-workers", "2"}},
+		},
+	},
+	{
+		Title: "Memory",
+		Text:  "Live objects and stacks, and what is resident, in KiB for each; the total in MiB.",
+		Columns: []column{
+			{"live per Transport", "bytesPerTransport", 1, 1. / 1024},
+			{"live per Consumer", "bytesPerConsumer", 1, 1. / 1024},
+			{"resident per Transport", "residentPerTransport", 1, 1. / 1024},
+			{"resident per Consumer", "residentPerConsumer", 1, 1. / 1024},
+			{"resident in all", "resident", 0, 1. / (1 << 20)},
+		},
+		Runs: []run{{"memory", []string{"memory"}}},
+	},
+	{
+		Title: "Joining",
+		Text:  "500 WebRTCTransports created, connected and consuming, by a server on one core.",
+		Columns: []column{
+			{"joins per second", "joinsPerSecond", 0, 0},
+			{"CPU per join (ms)", "cpuMsPerJoin", 2, 0},
+			{"median join (ms)", "medianJoinMs", 1, 0},
+			{"p99 of who is there (ms)", "latencyMs.p99", 2, 0},
+			{"before the storm (ms)", "quietLatencyMs.p99", 2, 0},
+		},
+		Runs: []run{{"join", []string{"join"}}},
+	},
+	{
+		Title: "Key frames",
+		Text:  "300 Consumers begin within five seconds, with and without a `KeyFrameRequestDelay` of the Producer.",
+		Columns: []column{
+			{"key frames per second", "keyFramesPerSecond", 2, 0},
+			{"most within a second", "mostWithinOneSecond", 0, 0},
+			{"requests", "requests", 0, 0},
+		},
+		Runs: []run{
+			{"keyframes", []string{"keyframes"}},
+			{"keyframesNoDelay", []string{"keyframes", "-delay", "0"}},
+		},
+	},
+	{
+		Title: "Two Workers",
+		Text:  "Half of 300 Consumers on a second Worker, behind the pipe in memory.",
+		Columns: []column{
+			{"ns per packet, one", "oneWorkerNsPerPacket", 0, 0},
+			{"two", "twoWorkersNsPerPacket", 0, 0},
+			{"ratio", "ratio", 2, 0},
+			{"ns of the pipe", "pipeNsPerPacket", 0, 0},
+			{"packets/s, one", "oneWorkerPacketsPerSecond", 0, 0},
+			{"two", "twoWorkersPacketsPerSecond", 0, 0},
+		},
+		Runs: []run{{"scale", []string{"scale", "-seconds", "5"}}},
+	},
+}
+
+// explained are the runs that tell where the time goes.
+var explained = []string{"fanout300", "grid"}
+
+// An outcome is what a run printed.
+type outcome struct {
+	Name    string          `json:"name"`
+	Command string          `json:"command"`
+	Seconds float64         `json:"seconds"`
+	Error   string          `json:"error,omitempty"`
+	Result  json.RawMessage `json:"result,omitempty"`
+}
+
+// A report has everything.
+type report struct {
+	Command string    `json:"command"`
+	Machine machine   `json:"machine"`
+	Seconds float64   `json:"seconds"`
+	Runs    []outcome `json:"runs"`
+}
+
+// A machine is on what it ran.
+type machine struct {
+	Date    string            `json:"date"`
+	Commit  string            `json:"commit"`
+	Go      string            `json:"go"`
+	Kernel  string            `json:"kernel"`
+	CPU     string            `json:"cpu"`
+	CPUs    int               `json:"cpus"`
+	Load    string            `json:"load"` // averages when it began
+	Modules map[string]string `json:"modules"`
+}
