@@ -90,5 +90,5 @@ func parseOptions(args []string) (*options, error) {
 
 // limit is how long a process may take in all.
 func (o *options) limit() time.Duration {
-	return time.Minute + time.Duration(6*o.Seconds)*time.Second + time.Duration(o.Consumers)*20*time.Millisecond
+	return time.Minute + time.Duration(8*o.Seconds)*time.Second + time.Duration(o.Consumers)*20*time.Millisecond
 }

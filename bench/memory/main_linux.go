@@ -64,7 +64,7 @@ func (o *options) serve(h *harness.Host) error {
 	if err := h.Configure(harness.DefaultConfig(1 + o.Transports)); err != nil {
 		return err
 	}
-	rig, err := h.NewRig(ctx, harness.Settings{FirstBitrate: 20_000_000})
+	rig, err := h.NewRig(ctx, harness.Settings{LeastBitrate: 20_000_000})
 	if err != nil {
 		return err
 	}

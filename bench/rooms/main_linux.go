@@ -62,7 +62,7 @@ func (o *options) serve(h *harness.Host) error {
 	}
 	rig, err := h.NewRig(ctx, harness.Settings{
 		Count: o.Workers, Place: func(peer int) int { return peer / o.People % o.Workers },
-		FirstBitrate: 20_000_000,
+		LeastBitrate: 20_000_000,
 	})
 	if err != nil {
 		return err

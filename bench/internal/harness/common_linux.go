@@ -66,7 +66,7 @@ func (c *Common) Parse(f *flag.FlagSet) {
 
 // Limit is how long a program with these flags may take.
 func (c *Common) Limit() time.Duration {
-	return 90*time.Second + time.Duration(4*c.Seconds)*time.Second + 4*c.Loaded
+	return 90*time.Second + time.Duration(7*c.Seconds)*time.Second + 12*c.Loaded
 }
 
 // Config is that of n peers.

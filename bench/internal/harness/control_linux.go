@@ -114,6 +114,10 @@ type Run struct {
 	Senders []int `json:"senders,omitempty"`
 	// Reference sends to the reference loop instead of the SFU.
 	Reference bool `json:"reference,omitempty"`
+	// Alive, with Reference, goes on sending one frame of so many to the SFU, with
+	// feedback for it: streams that stop for a second change what is forwarded of
+	// a simulcast. 0 sends none.
+	Alive int `json:"alive,omitempty"`
 	// Read looks at what comes back, and answers key frame requests.
 	Read bool `json:"read,omitempty"`
 	// Learn, with Read, decrypts and compares it, and learns how the SFU numbers

@@ -79,14 +79,15 @@ var stageOf = []struct{ part, stage string }{
 	{"internal/engine.", stageRoute},
 }
 
-// Explain profiles n slices.
+// Explain profiles three times n slices: a profile has few samples of a server
+// that has little to do.
 func (r *Rig) Explain(n int) (*Explanation, error) {
 	var file bytes.Buffer
 	if err := pprof.StartCPUProfile(&file); err != nil {
 		return nil, err
 	}
 	var slices []Slice
-	for range n {
+	for range 3 * n {
 		v, err := r.ProductSlice(Run{})
 		if err != nil {
 			pprof.StopCPUProfile()

@@ -27,7 +27,9 @@ type load struct {
 	began time.Time
 	stop  atomic.Bool // the run under way
 
-	mu      sync.Mutex // guards all that follows, the streams of peers too
+	// mu guards what follows and the streams of peers; what only the goroutine of
+	// a run touches, it touches without.
+	mu      sync.Mutex
 	sources []*source
 	sinks   []*sink
 
@@ -186,19 +188,20 @@ func (l *load) send(c *Run, queue schedule, a *Ran) error {
 	start := l.now()
 	for {
 		at := l.now() - start
-		l.mu.Lock()
 		for len(queue) > 0 && queue[0].due <= at && queue[0].due < c.Duration {
 			s := queue[0]
 			if err := l.sendBurst(c, s, a); err != nil {
-				l.mu.Unlock()
 				return err
+			}
+			if c.Alive > 0 && s.frame%uint32(c.Alive) == 0 {
+				if err := l.sendBurst(&alive, s, &Ran{}); err != nil {
+					return err
+				}
 			}
 			s.due += s.interval
 			heap.Fix(&queue, 0)
 		}
-		err := l.sendFeedback(c, at, a)
-		l.mu.Unlock()
-		if err != nil {
+		if err := l.sendFeedback(c, at, a); err != nil {
 			return err
 		}
 		if at = l.now() - start; at >= c.Duration || l.stop.Load() {
@@ -221,6 +224,7 @@ func (l *load) sendBurst(c *Run, s *source, a *Ran) error {
 	n := s.Layer.Burst
 	sender := l.p.all[s.Peer]
 	now := l.now()
+	l.mu.Lock()
 	key := s.key && now >= s.keyAt
 	if key {
 		s.key = false
@@ -229,6 +233,7 @@ func (l *load) sendBurst(c *Run, s *source, a *Ran) error {
 			a.KeyFrames++
 		}
 	}
+	l.mu.Unlock()
 	// The reference loop gets packets of its own, so that the SFU sees no gap.
 	seq, wide, number, octets := s.seq, *s.wide, s.number, s.octets
 	tx, to := sender.tx, sender.at.Addr
@@ -249,15 +254,16 @@ func (l *load) sendBurst(c *Run, s *source, a *Ran) error {
 	if c.Reference {
 		s.mockSeq = s.seq
 		s.seq, *s.wide, s.number, s.octets = seq, wide, number, octets
-	} else {
-		for _, x := range s.sinks {
-			if x.Stream.WideExtension != 0 {
-				x.peer.wide.sent(n, l.now())
-			}
-		}
 	}
 	a.Media += n
+	l.mu.Lock()
 	a.Copies += n * len(s.sinks)
+	for _, x := range s.sinks {
+		if !c.Reference && x.Stream.WideExtension != 0 {
+			x.peer.wide.sent(n, now)
+		}
+	}
+	l.mu.Unlock()
 	if err := l.p.link.writeBurst(sender.index, to, out[:n]); err != nil {
 		return fmt.Errorf("sending media: %w", err)
 	}
@@ -268,34 +274,62 @@ func (l *load) sendBurst(c *Run, s *source, a *Ran) error {
 func (l *load) sendFeedback(c *Run, at time.Duration, a *Ran) error {
 	for l.wide.due() <= at {
 		p := l.p.all[l.wide.call()]
-		if !l.p.cfg.Feedback {
-			continue
+		if err := l.sendWide(c, p, a); err != nil {
+			return err
 		}
-		if plain := l.appendWide(c, p); len(plain) > 0 {
-			if err := l.sendRTCP(c, p, plain, a); err != nil {
+		if c.Alive > 0 {
+			if err := l.sendWide(&alive, p, &Ran{}); err != nil {
 				return err
 			}
 		}
 	}
 	for l.reports.due() <= at {
 		p := l.p.all[l.reports.call()]
-		plain := l.plain[:0]
-		wall, now := time.Now(), l.now()
-		for _, s := range p.sources {
-			if s.number > 0 && len(plain) < mtu/2 {
-				plain = appendSenderReport(plain, s, wall, now)
-			}
+		if err := l.sendReports(c, p, a); err != nil {
+			return err
 		}
-		if l.p.cfg.Feedback {
-			plain = appendReport(plain, p.sinks)
-		}
-		if len(plain) > 0 {
-			if err := l.sendRTCP(c, p, plain, a); err != nil {
+		if c.Alive > 0 {
+			if err := l.sendReports(&alive, p, &Ran{}); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// alive is the run that goes to the SFU beside one to the reference loop.
+var alive Run
+
+func (l *load) sendWide(c *Run, p *peer, a *Ran) error {
+	if !l.p.cfg.Feedback {
+		return nil
+	}
+	l.mu.Lock()
+	plain := l.appendWide(c, p)
+	l.mu.Unlock()
+	if len(plain) == 0 {
+		return nil
+	}
+	return l.sendRTCP(c, p, plain, a)
+}
+
+func (l *load) sendReports(c *Run, p *peer, a *Ran) error {
+	plain := l.plain[:0]
+	wall, now := time.Now(), l.now()
+	l.mu.Lock()
+	for _, s := range p.sources {
+		if s.number > 0 && len(plain) < mtu/2 {
+			plain = appendSenderReport(plain, s, wall, now)
+		}
+	}
+	if l.p.cfg.Feedback {
+		plain = appendReport(plain, p.sinks)
+	}
+	l.mu.Unlock()
+	if len(plain) == 0 {
+		return nil
+	}
+	return l.sendRTCP(c, p, plain, a)
 }
 
 // appendWide makes a peer's report of what was sent since the last time: nobody

@@ -28,14 +28,35 @@ type GC struct {
 	Cycles uint32  `json:"cycles"` // while it was on
 }
 
+// bearable is the latency in ms above which the peers are late.
+const bearable = 20
+
+// leastRate is that at which no layer of a simulcast seems to have stopped.
+const leastRate = 0.4
+
 // mostRate bounds the rate: what the peers' process can read depends on it.
 const mostRate = 8
 
 // UnderLoad runs at a share of the cores of all Workers; f is what was measured
-// at the rates of the tracks. What the receivers get is read then.
+// at the rates of the tracks. What the receivers get is read then. If the peers
+// have no time for that, since other work or too few cores take it, it goes on at
+// a lower rate: the CPU tells what was reached.
 func (r *Rig) UnderLoad(f *Figures, share float64, duration time.Duration) (*Loaded, error) {
 	rate := min(share*float64(len(r.Workers))/f.CPU, mostRate)
-	run := Run{Duration: duration, Rate: rate, Read: true, Latency: true}
+	run := Run{Duration: time.Second, Read: true, Latency: true}
+	for ; ; rate *= 0.7 {
+		run.Rate = rate
+		v, err := r.ProductSlice(run)
+		if err != nil {
+			return nil, err
+		}
+		late := v.Counted.PacketsReceived*100 < 99*uint64(v.Ran.Media) || uint64(v.Ran.Received)*100 < 99*v.Packets ||
+			v.Ran.Latency.P50 > bearable
+		if !late || rate*0.7 < leastRate {
+			break
+		}
+	}
+	run.Rate, run.Duration = rate, duration
 	v, err := r.ProductSlice(run)
 	if err != nil {
 		return nil, err

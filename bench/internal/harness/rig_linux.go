@@ -24,8 +24,10 @@ type Settings struct {
 	// of a peer is, nil: all on the first.
 	Count int
 	Place func(peer int) int
-	// FirstBitrate is what WebRTCTransports begin with, in bit/s; 0: the default.
-	FirstBitrate int
+	// LeastBitrate is what the estimates of WebRTCTransports begin with and never
+	// fall below, in bit/s; 0: the defaults. Peers that nobody lets read can only
+	// guess when packets came.
+	LeastBitrate int
 }
 
 // A Layer is one stream of a [Track].
@@ -161,7 +163,7 @@ func (r *Rig) createWebRTC(ctx context.Context, peer int) (mafalda.Transport, en
 	// The peers make no further checks: nobody would see the answers.
 	o := mafalda.WebRTCTransportOptions{
 		ICEConsentTimeout:               new(time.Duration),
-		InitialAvailableOutgoingBitrate: r.FirstBitrate,
+		InitialAvailableOutgoingBitrate: r.LeastBitrate,
 	}
 	worker := r.Place(peer)
 	if o.WebRTCServer = r.shared[worker]; o.WebRTCServer == nil {
@@ -176,6 +178,11 @@ func (r *Rig) createWebRTC(ctx context.Context, peer int) (mafalda.Transport, en
 	}})
 	if err != nil {
 		return nil, endpoint{}, err
+	}
+	if r.LeastBitrate > 0 {
+		if err := t.SetMinOutgoingBitrate(ctx, r.LeastBitrate); err != nil {
+			return nil, endpoint{}, err
+		}
 	}
 	return t, endpoint{
 		Addr: netip.AddrPortFrom(r.addr, t.ICECandidates()[0].Port),

@@ -29,6 +29,9 @@ type Figures struct {
 	PerSecond PerSecond `json:"perSecond"`
 	// Forwarded is the share of what should have been sent that was: 1.
 	Forwarded float64 `json:"forwarded"`
+	// Arrived is the share of what the peers sent that the Workers read: below 1
+	// they had no time, and the sockets' buffers were full.
+	Arrived float64 `json:"arrived"`
 	// Dropped counts drops by reason; those that are 0 are left out.
 	Dropped map[mafalda.DropReason]uint64 `json:"dropped,omitempty"`
 	// TurnP50 and TurnP99 are the lengths in ms that half and 99 of 100 turns did
@@ -222,7 +225,11 @@ func (r *Rig) referenceSlice() (Slice, error) {
 	if err != nil {
 		return Slice{}, err
 	}
-	a, err := r.Run(Run{Duration: time.Second, Reference: true})
+	run := Run{Duration: time.Second, Reference: true}
+	if len(r.sources) > len(r.tracks) {
+		run.Alive = 5
+	}
+	a, err := r.Run(run)
 	if err != nil {
 		return Slice{}, err
 	}
@@ -319,12 +326,13 @@ func (r *Rig) Summarize(ours []Slice) *Figures {
 	f := &Figures{Sink: r.Sink, Dropped: map[mafalda.DropReason]uint64{}, PacketBytes: r.packet}
 	var ns []float64
 	var c mafalda.Counters // sum
-	var mallocs, copies uint64
+	var mallocs, copies, sent uint64
 	var cpu time.Duration
 	for _, p := range ours {
 		ns = append(ns, p.NS)
 		mallocs += p.Mallocs
 		copies += p.Copies
+		sent += uint64(p.Ran.Media + p.Ran.Feedback)
 		cpu += p.CPU
 		f.Packets += p.Packets
 		c = plus(c, p.Counted)
@@ -342,6 +350,7 @@ func (r *Rig) Summarize(ours []Slice) *Figures {
 	f.GSO = runsOf(c.GSOMessages, c.GSOSegments, c.PacketsSent)
 	f.GRO = runsOf(c.GROMessages, c.GROSegments, c.PacketsReceived)
 	f.Forwarded = Round(float64(f.Packets)/float64(copies), 4)
+	f.Arrived = Round(float64(c.PacketsReceived)/float64(max(sent, 1)), 4)
 	f.CPU = Round(cpu.Seconds()/float64(n), 3)
 	f.TurnP50, f.TurnP99 = turnLength(&c, 50), turnLength(&c, 99)
 	return f
