@@ -72,6 +72,9 @@
 //   - What a method causes is emitted before it returns, on the goroutine of its
 //     caller. What the network causes is emitted in order by one goroutine of
 //     the Worker, so a slow listener delays the Worker's events but no packet.
+//     So hold no mutex over a call, Close included, that a listener takes: when
+//     the Producer of who speaks is closed, the listener of DominantSpeaker is
+//     called for the next one before Close returns.
 //   - Nothing of the network is emitted on an object before its birth event has
 //     been delivered, and no call of a listener begins after its observer's Close.
 //   - Close events keep their order whoever closes: those of an object whose birth
@@ -103,8 +106,10 @@
 // and then errors only, unless WorkerSettings has a LogLevel and LogTags.
 // Packets that are dropped are counted, not logged:
 //
-//	counters, err := worker.(mafalda.CounterReporter).Counters(ctx)
-//	fmt.Println(counters.Drops)
+//	if r, ok := worker.(mafalda.CounterReporter); ok {
+//		counters, err := r.Counters(ctx)
+//		fmt.Println(counters.Drops, err)
+//	}
 //
 // «unknown-stream» is RTP whose SSRC, MID and RID no Producer on its Transport
 // has, «unknown-tuple» a sender that the Transport does not know: a

@@ -39,6 +39,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -300,6 +301,8 @@ type room struct {
 	router  mafalda.Router
 	speaker mafalda.ActiveSpeakerObserver
 
+	dominant atomic.Pointer[mafalda.DominantSpeaker] // who speaks
+
 	mu    sync.Mutex // held for one message at a time
 	peers []*peer    // guarded by mu
 }
@@ -367,7 +370,10 @@ func (s *server) enter(ctx context.Context, name string, p *peer) (*room, error)
 			return nil, err
 		}
 		r = &room{router: router, speaker: speaker}
-		speaker.Events().DominantSpeaker.On(r.speaks)
+		speaker.Events().DominantSpeaker.On(func(d mafalda.DominantSpeaker) {
+			r.dominant.Store(&d)
+			go r.speaks() // who closes the Producer of who speaks holds the mutex: somebody else is dominant then
+		})
 		s.rooms[name] = r
 	}
 	r.mu.Lock()
@@ -637,9 +643,10 @@ func (r *room) listen(ctx context.Context, producers []mafalda.Producer) error {
 }
 
 // speaks tells everybody who speaks.
-func (r *room) speaks(s mafalda.DominantSpeaker) {
+func (r *room) speaks() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	s := r.dominant.Load()
 	for _, from := range r.peers {
 		if !slices.Contains(from.producers(), s.Producer) {
 			continue

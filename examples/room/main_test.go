@@ -12,6 +12,7 @@ import (
 	"github.com/mafalda-sfu/mafalda"
 	"github.com/mafalda-sfu/mafalda/vertical"
 	"github.com/mafalda-sfu/mafalda/vertical/placement"
+	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v4"
 	"github.com/pion/webrtc/v4/pkg/media"
 	"github.com/stretchr/testify/require"
@@ -228,6 +229,78 @@ func meet(t *testing.T, s *server, web *httptest.Server) {
 		defer s.mu.Unlock()
 		return len(s.rooms) == 0 && len(s.worker.Routers()) == 0
 	}, patience, time.Millisecond)
+}
+
+// talk makes a peer speak that loud, in -dBov, until it leaves.
+func (r *room) talk(t *testing.T, p *peer, ssrc uint32, level byte) mafalda.Producer {
+	t.Helper()
+	const extension = 1
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	direct, err := r.router.CreateDirectTransport(t.Context(), mafalda.DirectTransportOptions{})
+	require.NoError(t, err)
+	p.transports = append(p.transports, direct)
+	producer, err := direct.Produce(t.Context(), mafalda.ProducerOptions{Kind: mafalda.MediaKindAudio, RTPParameters: mafalda.RTPParameters{
+		Codecs:           []mafalda.RTPCodecParameters{{MIMEType: "audio/opus", PayloadType: 111, ClockRate: 48000, Channels: 2}},
+		HeaderExtensions: []mafalda.RTPHeaderExtensionParameters{{URI: "urn:ietf:params:rtp-hdrext:ssrc-audio-level", ID: extension}},
+		Encodings:        []mafalda.RTPEncodingParameters{{SSRC: ssrc}},
+	}})
+	require.NoError(t, err)
+	require.NoError(t, r.listen(t.Context(), []mafalda.Producer{producer}))
+	go func() { // ends with the Producer
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for seq := uint16(0); ; seq++ {
+			packet := rtp.Packet{
+				Header:  rtp.Header{Version: 2, PayloadType: 111, SSRC: ssrc, SequenceNumber: seq, Timestamp: uint32(seq) * 960},
+				Payload: []byte("sound"),
+			}
+			_ = packet.SetExtension(extension, []byte{0x80 | level})
+			b, _ := packet.Marshal()
+			_ = producer.Send(b)
+			select {
+			case <-tick.C:
+			case <-producer.Done():
+				return
+			}
+		}
+	}()
+	return producer
+}
+
+// TestSpeakerLeaves: when the one leaves who speaks the next one is told at once,
+// while the room is busy.
+func TestSpeakerLeaves(t *testing.T) {
+	s, web := newServer(t)
+	a := open(t, web, "a")
+	a.wait(func(m message) bool { return m.Type == "joined" })
+	b := open(t, web, "b")
+	b.wait(func(m message) bool { return m.Type == "peers" && len(m.Peers) == 2 })
+	s.mu.Lock()
+	r := s.rooms["lobby"]
+	s.mu.Unlock()
+	dominant := make(chan mafalda.Producer, 64)
+	r.speaker.Events().DominantSpeaker.On(func(d mafalda.DominantSpeaker) { dominant <- d.Producer })
+	await := func(p mafalda.Producer) {
+		t.Helper()
+		for end := time.After(patience); ; {
+			select {
+			case got := <-dominant:
+				if got == p {
+					return
+				}
+			case <-end:
+				t.Fatal("somebody else speaks")
+			}
+		}
+	}
+	loud := r.talk(t, r.peers[0], 1, 10)
+	await(loud)
+	quiet := r.talk(t, r.peers[1], 2, 60)
+	require.NoError(t, a.socket.Close())
+	await(quiet)
+	b.wait(func(m message) bool { return m.Type == "peers" && len(m.Peers) == 1 })
+	open(t, web, "c").wait(func(m message) bool { return m.Type == "peers" && len(m.Peers) == 2 })
 }
 
 func TestHostilePage(t *testing.T) {
