@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"runtime"
 	"time"
 
 	"github.com/mafalda-sfu/mafalda"
@@ -25,7 +26,7 @@ type Common struct {
 	// Explain adds where the time goes.
 	Explain bool `json:"explain"`
 
-	cpuProfile string
+	cpuProfile, memProfile string
 }
 
 // Flags adds them to a set.
@@ -38,11 +39,15 @@ func (c *Common) Flags(f *flag.FlagSet) {
 	f.Float64Var(&c.Share, "share", 0.7, "load, of one core for each Worker")
 	f.BoolVar(&c.Explain, "explain", false, "tell the nanoseconds of each stage, by a profile of slices after the measurement")
 	f.StringVar(&c.cpuProfile, "cpuprofile", "", "write a CPU profile of the server, of slices after the measurement, to this file")
+	f.StringVar(&c.memProfile, "memprofile", "", "write all allocations of such slices to this file; the figures are worthless then")
 }
 
 // Parse parses the arguments of this process and ends it if they are wrong.
 func (c *Common) Parse(f *flag.FlagSet) {
 	f.Parse(os.Args[1:])
+	if c.memProfile != "" {
+		runtime.MemProfileRate = 1
+	}
 	err := error(nil)
 	switch {
 	case f.NArg() > 0:
@@ -104,7 +109,12 @@ func (c *Common) Measure(r *Rig) (*Measured, error) {
 		}
 	}
 	if c.cpuProfile != "" {
-		err = r.CPUProfile(c.cpuProfile, c.Seconds)
+		if err := r.CPUProfile(c.cpuProfile, c.Seconds); err != nil {
+			return nil, err
+		}
+	}
+	if c.memProfile != "" {
+		err = r.MemProfile(c.memProfile, c.Seconds)
 	}
 	return m, err
 }

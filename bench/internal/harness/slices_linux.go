@@ -176,8 +176,8 @@ func (r *Rig) ProductSlice(run Run) (Slice, error) {
 		if err != nil {
 			return Slice{}, err
 		}
-		runtime.ReadMemStats(&m1)
-		if v.Copies == 0 { // decoding allocates
+		if v.Copies == 0 {
+			runtime.ReadMemStats(&m1) // what follows allocates
 			a, err := decodeAnswer(line)
 			if err != nil {
 				return Slice{}, err
