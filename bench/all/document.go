@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strconv"
@@ -34,6 +35,13 @@ func tables(r *report) string {
 	m := &r.Machine
 	fmt.Fprintf(&b, "`%s`\non %s: %d cores of %s, %s, %s, commit %s; load before it began: %s.\nIt took %.0f s.\n\n",
 		r.Command, m.Date, m.CPUs, m.CPU, m.Kernel, m.Go, m.Commit, m.Load, r.Seconds)
+	versions := slices.Sorted(maps.Keys(m.Modules))
+	for i, path := range versions {
+		versions[i] = strings.TrimPrefix(path, "github.com/") + " " + m.Modules[path]
+	}
+	if len(versions) > 0 {
+		fmt.Fprintf(&b, "With %s.\n\n", strings.Join(versions, ", "))
+	}
 	for _, s := range sections {
 		s.write(&b, r)
 	}

@@ -53,6 +53,16 @@ var sections = []section{
 		},
 	},
 	{
+		Title: "Others",
+		Text: "The same fan-out through a forwarder on pion/webrtc, one TrackLocalStaticRTP for each receiver, with its default\n" +
+			"interceptors and without transport-cc.",
+		Columns: append(forwarding[:len(forwarding):len(forwarding)],
+			column{"first (ms)", "latencyMs.firstReceiver", 2, 0},
+			column{"median (ms)", "latencyMs.medianReceiver", 2, 0},
+			column{"last (ms)", "latencyMs.lastReceiver", 2, 0}),
+		Runs: []run{{"pion300", []string{"peers", "-seconds", "5"}}},
+	},
+	{
 		Title: "Meetings",
 		Text: "A grid is 300 Producers with one Consumer each; rooms are 30 of six people with audio and three layers of video.\n" +
 			"The loop has one recvmsg and one sendto for each packet. Latency is that at the share of the cores that is named.",

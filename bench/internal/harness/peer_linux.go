@@ -87,7 +87,7 @@ func (p *peer) check(ctx context.Context) error {
 	for {
 		request, err := stun.Build(
 			stun.TransactionID, stun.BindingRequest,
-			stun.NewUsername(p.at.ICE.UsernameFragment+":"+"receiver"),
+			stun.NewUsername(p.at.ICE.UsernameFragment+":"+PeerUfrag),
 			attribute{stun.AttrPriority, []byte{0x6e, 0x7f, 0x1e, 0xff}},
 			attribute{stun.AttrICEControlling, []byte{1, 2, 3, 4, 5, 6, 7, 8}},
 			attribute{typ: stun.AttrUseCandidate},

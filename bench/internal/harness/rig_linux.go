@@ -67,7 +67,8 @@ type Rig struct {
 	piped     map[[2]int]bool // by track and Worker; guarded by mu in a storm
 	sinks     []sinkInfo      // as piped
 	reference *reference
-	packet    int // bytes of the largest packet to a receiver, sealed
+	sent      func() uint64 // packets, of a forwarder that is not ours
+	packet    int           // bytes of the largest packet to a receiver, sealed
 }
 
 // NewRig makes the Workers and Routers.

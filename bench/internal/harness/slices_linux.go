@@ -156,6 +156,10 @@ func (r *Rig) ProductSlice(run Run) (Slice, error) {
 	if err != nil {
 		return Slice{}, err
 	}
+	var sent uint64
+	if r.sent != nil {
+		sent = r.sent()
+	}
 	var m0, m1 runtime.MemStats
 	runtime.ReadMemStats(&m0)
 	c0, err := ProcessCPU()
@@ -189,7 +193,9 @@ func (r *Rig) ProductSlice(run Run) (Slice, error) {
 			return Slice{}, err
 		}
 		v.CPU, v.Mallocs, v.Counted = c1-c0, m1.Mallocs-m0.Mallocs, after.Since(before)
-		v.Packets = v.Counted.RTPPacketsSent
+		if v.Packets = v.Counted.RTPPacketsSent; r.sent != nil {
+			v.Packets = r.sent() - sent
+		}
 		if v.Packets >= v.Copies || time.Now().After(deadline) {
 			break
 		}
