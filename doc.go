@@ -98,7 +98,7 @@
 //
 // What only some implementations can do is an interface of its own, asked for
 // with a type assertion: [LoadReporter], [CounterReporter] and [Killer] on a
-// Worker.
+// Worker, [PacketTapper] on a Transport.
 //
 // # When nothing arrives
 //

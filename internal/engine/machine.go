@@ -77,6 +77,8 @@ type Machine struct {
 	opNotes  []Notification
 	netNotes []Notification
 
+	taps map[*transport]*Tap // nil without any
+
 	count Counters
 	load  loadMeter
 	busy  time.Duration // that DTLS has computed for us, on other threads, and SCTP that has ended

@@ -12,6 +12,9 @@ import (
 // receiveRTCP takes a decrypted compound (media-plane §5.5).
 func (t *transport) receiveRTCP(b []byte) {
 	t.m.compounds++
+	if t.m.taps != nil {
+		t.tapped(t.rtcpPath(), false, b, nil)
+	}
 	r := rtcp.NewReader(b)
 	read := false
 	for {

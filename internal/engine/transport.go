@@ -136,6 +136,7 @@ func (t *transport) close() {
 	}
 	t.m.drv.Flush() // what was queued, before the sockets go
 	t.part.close()
+	t.untap()
 	delete(t.m.transports, t.id)
 	t.m.logs.info.Debug("transport closed", "transport", t.id)
 	t.r.transports = slices.DeleteFunc(t.r.transports, func(x *transport) bool { return x == t })
@@ -271,6 +272,9 @@ func (t *transport) receiveSRTP(data []byte) bool {
 // receiveRTP finds the Producer of a packet (media-plane §5.2). The slot stays
 // the caller's.
 func (t *transport) receiveRTP(ref packetbuf.Ref, pkt rtp.Packet) {
+	if t.m.taps != nil {
+		t.tapped(&t.out, false, pkt, nil)
+	}
 	p := t.listener.find(pkt, &t.recvIDs)
 	if p == nil {
 		t.feedback.received(pkt)
@@ -322,6 +326,9 @@ func (t *transport) reserve(n int) []byte {
 // reservation, b, and whose payload may already be behind that, or is somewhere
 // else.
 func (t *transport) commitRTP(b []byte, n int, payload []byte) {
+	if t.m.taps != nil {
+		t.tapped(&t.out, true, b[:n], payload)
+	}
 	if t.crossing != nil {
 		t.crossing.sendRTP(t, n+copy(b[n:], payload))
 		return
@@ -361,13 +368,13 @@ func (t *transport) sendRTCP(plain []byte) {
 	if !t.connected {
 		return
 	}
+	out := t.rtcpPath()
+	if t.m.taps != nil {
+		t.tapped(out, true, plain, nil)
+	}
 	if t.crossing != nil {
 		t.crossing.sendRTCP(t, plain)
 		return
-	}
-	out := &t.out
-	if t.rtcpApart {
-		out = &t.rtcpOut
 	}
 	if !out.valid() {
 		return

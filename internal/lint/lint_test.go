@@ -32,6 +32,7 @@ var layers = map[string]int{
 	"internal/timer":     0,
 
 	"internal/aesgcm":     1,
+	"internal/pcapng":     1,
 	"internal/rtp":        1,
 	"internal/rtcp":       1,
 	"internal/codec":      1,
