@@ -12,7 +12,7 @@ import (
 )
 
 // patience is how long a case waits for what must happen.
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 var loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 
