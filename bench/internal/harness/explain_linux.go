@@ -127,21 +127,32 @@ func (r *Rig) Explain(n int) (*Explanation, error) {
 	return e, nil
 }
 
-// stages counts the samples of each stage.
+// stages counts the samples of each stage. What the engine does is routing, if
+// nothing that called it says more.
 func (p *profile) stages() map[string]int64 {
 	counts := map[string]int64{}
 	for i := range p.samples {
 		stage := stageRuntime
 		p.stack(&p.samples[i], func(name string) bool {
-			for _, s := range stageOf {
-				if strings.Contains(name, "mafalda/"+s.part) {
-					stage = s.stage
-					return false
-				}
+			switch s := nameStage(name); {
+			case s == "", stage == stageRoute && (s == stageRoute || s == stageReceive):
+				return true
+			default:
+				stage = s
+				return s == stageRoute
 			}
-			return true
 		})
 		counts[stage] += p.samples[i].count
 	}
 	return counts
+}
+
+// nameStage returns the stage that a function stands for, "" for none.
+func nameStage(name string) string {
+	for _, s := range stageOf {
+		if strings.Contains(name, "mafalda/"+s.part) {
+			return s.stage
+		}
+	}
+	return ""
 }
