@@ -1,6 +1,7 @@
 package mafalda
 
 import (
+	"flag"
 	"os"
 	"reflect"
 	"slices"
@@ -14,6 +15,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if err := flag.Set("test.parallel", "16"); err != nil { // the cases wait more than they compute
+		panic(err)
+	}
 	fuzzing := slices.Contains(os.Args, "-test.fuzzworker") // a child that is a test itself
 	if os.Getenv(asWorker) != "" && !fuzzing {
 		os.Exit(serveWorker())

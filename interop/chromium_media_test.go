@@ -13,12 +13,7 @@ import (
 
 // TestChromium: mediasoup-client in two pages, one sends to the other.
 func TestChromium(t *testing.T) {
-	needPrograms(t, "chromium")
-	pages := openPair(t)
-	cases := []struct {
-		name string
-		run  func(t *testing.T, ctx context.Context, p pair)
-	}{
+	onPair(t, []pairCase{
 		{"vp8", codec("VP8", video{mimeType: "video/VP8"})},
 		{"vp9", codec("VP9", video{mimeType: "video/VP9", parameters: map[string]any{"profile-id": 0}})},
 		{"h264", codec("H264", video{mimeType: "video/H264", parameters: map[string]any{"packetization-mode": 1}})},
@@ -26,6 +21,12 @@ func TestChromium(t *testing.T) {
 		{"ice restart", restart},
 		{"tcp only", tcpOnly},
 		{"pause", pause},
+	})
+}
+
+// TestChromiumPaths: what two pages send takes other ways than one clean path.
+func TestChromiumPaths(t *testing.T) {
+	onPair(t, []pairCase{
 		{"pipe in memory", pipeInMemory},
 		{"pipe between processes", pipeBetweenProcesses},
 		{"speakers", speakers},
@@ -37,15 +38,7 @@ func TestChromium(t *testing.T) {
 		{"without a library", func(t *testing.T, ctx context.Context, pages pair) {
 			withoutLibrary(t, ctx, newRoom(t).join(t, ctx, pages.a, network{}), pages.b)
 		}},
-	}
-	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
-			defer cancel()
-			pages.fresh(t, ctx)
-			c.run(t, ctx, pages)
-		})
-	}
+	})
 }
 
 func vga(v video) video {

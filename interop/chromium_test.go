@@ -64,3 +64,23 @@ func (p pair) fresh(t *testing.T, ctx context.Context) {
 		t.FailNow()
 	}
 }
+
+type pairCase struct {
+	name string
+	run  func(t *testing.T, ctx context.Context, p pair)
+}
+
+// onPair runs cases one after the other, beside other tests.
+func onPair(t *testing.T, cases []pairCase) {
+	needPrograms(t, "chromium")
+	t.Parallel()
+	pages := openPair(t)
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+			defer cancel()
+			pages.fresh(t, ctx)
+			c.run(t, ctx, pages)
+		})
+	}
+}

@@ -60,6 +60,7 @@ func camera(v video) video {
 // TestFirefox: a Firefox and a Chromium send to each other.
 func TestFirefox(t *testing.T) {
 	needPrograms(t, "chromium", "firefox-esr", "ip")
+	t.Parallel()
 	ns := newNamespace(t)
 	s := newSignallingAt(t, ns.here)
 	pages := pair{s.page("firefox"), s.page("chromium")}

@@ -95,23 +95,23 @@ func (p *page) untilDecoded(t testing.TB, ctx context.Context, consumer object) 
 
 // sight is what the sender sent and what the receiver saw in the same time.
 type sight struct {
-	sent, decoded float64 // frames per second
-	shown         float64
-	width, height int
-	samples       int // looks at the picture
-	different     int // of these
-	known         int // of these, with the sender's colour in its place
-	freezes       int
-	frozen        float64 // seconds
-	rtx, lost     int     // packets received again and lost
-	late          float64 // ms that the machine let a page wait at most
-	sender        browserStats
-	receiver      browserStats
+	sent, received float64 // frames per second
+	decoded, shown float64
+	width, height  int
+	samples        int // looks at the picture
+	different      int // of these
+	known          int // of these, with the sender's colour in its place
+	freezes        int
+	frozen         float64 // seconds
+	rtx, lost      int     // packets received again and lost
+	late           float64 // ms that the machine let a page wait at most
+	sender         browserStats
+	receiver       browserStats
 }
 
 func (s sight) String() string {
-	return fmt.Sprintf("%dx%d sent=%.1ffps received=%.1ffps (%.0f%%) shown=%.1ffps content=%d/%d freezes=%d lost=%d rtx=%d",
-		s.width, s.height, s.sent, s.decoded, 100*s.decoded/s.sent, s.shown, s.different, s.samples, s.freezes, s.lost, s.rtx)
+	return fmt.Sprintf("%dx%d sent=%.1ffps received=%.1ffps decoded=%.1ffps (%.0f%%) shown=%.1ffps content=%d/%d freezes=%d lost=%d rtx=%d",
+		s.width, s.height, s.sent, s.received, s.decoded, 100*s.decoded/s.sent, s.shown, s.different, s.samples, s.freezes, s.lost, s.rtx)
 }
 
 // seenPicture is what the page tells about the picture it watched.
@@ -136,6 +136,7 @@ func look(t testing.TB, ctx context.Context, from browser, p object, to browser,
 	out1, in1 := both()
 	o0, o1, i0, i1 := out0.Outbound, out1.Outbound, in0.Inbound, in1.Inbound
 	s.sent = 1000 * float64(o1.FramesSent-o0.FramesSent) / (o1.Timestamp - o0.Timestamp)
+	s.received = 1000 * float64(i1.FramesReceived-i0.FramesReceived) / (i1.Timestamp - i0.Timestamp)
 	s.decoded = 1000 * float64(i1.FramesDecoded-i0.FramesDecoded) / (i1.Timestamp - i0.Timestamp)
 	s.freezes, s.frozen = i1.FreezeCount-i0.FreezeCount, i1.TotalFreezesDuration-i0.TotalFreezesDuration
 	s.rtx = i1.RetransmittedPacketsReceived - i0.RetransmittedPacketsReceived
@@ -175,6 +176,12 @@ func (s sight) check(d demands) error {
 	return nil
 }
 
+// stalled reports whether it was the machine that held the picture up: a page
+// had to wait, or whole frames came as demanded but were not decoded in time.
+func (s sight) stalled(d demands) bool {
+	return s.late >= 100 || s.received >= d.decoded*s.sent && s.decoded < d.decoded*s.sent
+}
+
 // sees returns what check takes. When the machine stalled a page itself, a
 // failure says nothing about us, and it looks again, twice at most.
 func sees(t testing.TB, d demands, what string, look func() sight) sight {
@@ -186,7 +193,7 @@ func sees(t testing.TB, d demands, what string, look func() sight) sight {
 			return s
 		}
 		figures("%s: %v: %v, machine late=%.0fms", what, err, s, s.late)
-		if s.late < 100 || try == 3 {
+		if !s.stalled(d) || try == 3 {
 			require.NoError(t, err, what)
 		}
 	}

@@ -204,6 +204,7 @@ func (s *side) good(t *testing.T, ctx context.Context, when string) {
 // npm's mediasoup with our worker binary.
 func TestNode(t *testing.T) {
 	needPrograms(t, "chromium")
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	app := startNodeApp(t, ctx)
