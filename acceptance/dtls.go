@@ -57,9 +57,14 @@ var dtlsCases = []testCase{
 	},
 	{
 		name:        "DTLS/LocalFingerprints",
-		explanation: "our fingerprints are of five algorithms, in upper case, and those of the certificate that the peer sees; transports of a Worker share it",
+		explanation: "our fingerprints are of five algorithms, in upper case, and those of the certificate that the peer sees",
 		upstream:    []string{"WebRtcTransport 1"},
 		run:         testDTLSLocalFingerprints,
+	},
+	{
+		name:        "DTLS/WorkerCertificate",
+		explanation: "transports of a Worker share a certificate, and those of another have another one",
+		run:         testDTLSWorkerCertificate,
 	},
 	{
 		name:        "DTLS/CertificateFiles",
@@ -197,14 +202,18 @@ func testDTLSRemoteCertificate(t *testing.T, s *suite) {
 }
 
 func testDTLSLocalFingerprints(t *testing.T, s *suite) {
-	r := s.room(t)
-	a, b := r.webRTC(t, overUDP()), newRoom(t, r.worker).webRTC(t, overUDP())
-	require.ElementsMatch(t, a.DTLSParameters().Fingerprints, b.DTLSParameters().Fingerprints)
-	require.Len(t, a.DTLSParameters().Fingerprints, 5)
-	for _, f := range a.DTLSParameters().Fingerprints {
+	tr := s.room(t).webRTC(t, overUDP())
+	require.Len(t, tr.DTLSParameters().Fingerprints, 5)
+	for _, f := range tr.DTLSParameters().Fingerprints {
 		require.Regexp(t, upperHex, f.Value)
 		require.Equal(t, hashes[f.Algorithm].Size(), (len(f.Value)+1)/3, f.Algorithm)
 	}
+}
+
+func testDTLSWorkerCertificate(t *testing.T, s *suite) {
+	r := s.room(t)
+	a, b := r.webRTC(t, overUDP()), newRoom(t, r.worker).webRTC(t, overUDP())
+	require.ElementsMatch(t, a.DTLSParameters().Fingerprints, b.DTLSParameters().Fingerprints)
 	other := s.room(t).webRTC(t, overUDP())
 	require.NotEqual(t, fingerprintOf(a, mafalda.FingerprintSHA256), fingerprintOf(other, mafalda.FingerprintSHA256))
 }

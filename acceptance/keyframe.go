@@ -286,6 +286,14 @@ func testKeyFrameResume(t *testing.T, s *suite) {
 		t.Helper()
 		in.sendRTP(t, src.packet(vp8Key("x"), marked))
 		out.next(t, c)
+		for s.Pipes > 0 { // each end of a pipe asks, one a little later
+			select {
+			case <-in.rtcp:
+				continue
+			case <-time.After(300 * time.Millisecond):
+			}
+			break
+		}
 		drain(in.rtcp)
 	}
 	calm()

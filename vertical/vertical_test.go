@@ -50,11 +50,10 @@ func workers(n int) vertical.Options {
 // differences returns the cases that an SFU of n real Workers can't pass.
 func differences(n int) map[string]string {
 	d := map[string]string{
-		"DTLS/LocalFingerprints": "certificates are those of real Workers, unless the settings name one for all",
+		"DTLS/WorkerCertificate": "certificates are those of real Workers, unless the settings name one for all",
 	}
 	if n > 1 {
 		d["SCTP/SlowListener"] = "what comes out of a pipe of data too fast is dropped there, as by mediasoup's"
-		d["KeyFrame/Resume"] = "both ends of a pipe ask for a key frame when a stream is resumed, one a little later"
 	}
 	return d
 }
