@@ -34,6 +34,7 @@ func hd(mimeType string, encodings []map[string]any) video {
 // follows setPreferredLayers.
 func TestChromiumLayers(t *testing.T) {
 	needPrograms(t, "chromium")
+	t.Parallel()
 	pages := openPair(t)
 	for _, c := range []struct {
 		name    string
