@@ -64,6 +64,7 @@ func (t *transport) enableSCTP(o SCTPOptions, send func([]byte)) {
 		Post:                        func(f func()) bool { return m.post(func(*Machine) { f() }) },
 		Send: func(b []byte) {
 			if !a.mute {
+				t.tappedSCTP(true, b)
 				send(b)
 			}
 		},
@@ -85,6 +86,7 @@ func isSCTP(b []byte) bool { return len(b) >= 12 && len(b)%4 == 0 }
 
 // receiveSCTP takes one packet of the peer.
 func (t *transport) receiveSCTP(b []byte) {
+	t.tappedSCTP(false, b)
 	if t.sctp == nil || !t.sctp.sctp.Receive(b) {
 		t.m.count.DropSCTP++
 		if n, ok := t.m.may(t.m.logs.sctp, slog.LevelWarn, causeSCTP); ok {

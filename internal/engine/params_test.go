@@ -345,9 +345,12 @@ func TestPlainRTCPApart(t *testing.T) {
 		require.EqualValues(t, 11, s.local.Port(), "RTCP leaves from its port")
 		to = append(to, a)
 	}
+	tap := NewTap(8, 100)
+	require.NoError(t, m.TapTransport("t", tap))
 	w.udp(w.socket(netip.AddrPortFrom(ip, 10)), rtpAddr, opusPacket(1000, 1))
 	w.advance(w.d.now + 2*time.Second)
 	require.Empty(t, to, "where RTCP goes is not known")
+	require.Len(t, tap.Packets(), 1, "what was not sent is not in a tap")
 	s, err := w.m.TransportStats("t")
 	require.NoError(t, err)
 	require.Nil(t, s.Plain.RTCPTuple)

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// A Tap gets copies of the RTP and RTCP of one transport, decrypted. The loop
+// A Tap gets copies of the RTP, RTCP and SCTP of one transport, decrypted. The loop
 // fills its records and never waits: what finds none free is dropped and
 // counted. All memory is there from the beginning.
 type Tap struct {
@@ -18,6 +18,7 @@ type Tap struct {
 type TapPacket struct {
 	Time          time.Duration // since the Unix epoch
 	Out           bool          // to the peer
+	SCTP          bool          // not RTP or RTCP
 	Local, Remote netip.AddrPort
 	Length        int    // of the packet
 	Data          []byte // its beginning
@@ -86,18 +87,38 @@ func (t *transport) tapped(by *path, out bool, head, body []byte) {
 	if tap == nil {
 		return
 	}
+	if p := tap.record(t.m, by, out, len(head)+len(body)); p != nil {
+		p.Data = append(p.Data, head[:min(len(head), cap(p.Data))]...)
+		p.Data = append(p.Data, body[:min(len(body), cap(p.Data)-len(p.Data))]...)
+		tap.full <- p // it has room for all records
+	}
+}
+
+// tappedSCTP copies a packet of SCTP.
+func (t *transport) tappedSCTP(out bool, b []byte) {
+	tap := t.m.taps[t]
+	if tap == nil {
+		return
+	}
+	if p := tap.record(t.m, &t.out, out, len(b)); p != nil {
+		p.SCTP = true
+		p.Data = append(p.Data, b[:min(len(b), cap(p.Data))]...)
+		tap.full <- p
+	}
+}
+
+// record returns a record for a packet of n bytes, empty, or nil.
+func (tap *Tap) record(m *Machine, by *path, out bool, n int) *TapPacket {
 	var p *TapPacket
 	select {
 	case p = <-tap.free:
 	default:
 		tap.dropped.Add(1)
-		return
+		return nil
 	}
-	p.Time, p.Out, p.Length = t.m.ntpOffset+t.m.now, out, len(head)+len(body)
+	p.Time, p.Out, p.SCTP, p.Length, p.Data = m.ntpOffset+m.now, out, false, n, p.Data[:0]
 	p.Local, p.Remote = by.ends()
-	p.Data = append(p.Data[:0], head[:min(len(head), cap(p.Data))]...)
-	p.Data = append(p.Data, body[:min(len(body), cap(p.Data)-len(p.Data))]...)
-	tap.full <- p // it has room for all records
+	return p
 }
 
 // rtcpPath is where RTCP goes.

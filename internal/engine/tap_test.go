@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"bytes"
+	"encoding/binary"
 	"testing"
 	"time"
 
@@ -49,6 +51,37 @@ func TestTap(t *testing.T) {
 	r.m.UntapTransport("outA", out)
 	r.send(false)
 	require.Len(t, in.Packets(), 3)
+}
+
+// Data is in a Tap as packets of SCTP.
+func TestTapSCTP(t *testing.T) {
+	w, notes := dataWorker(t)
+	p := &pipedData{w: w, notes: notes}
+	p.pipes(t, SCTPOptions{})
+	tap := NewTap(64, 2000)
+	run(t, w, func(m *Machine) error { return m.TapTransport("b", tap) })
+	produceDirect(t, w, "t1", "p")
+	p.consume(t, "a", "a1", "p", 0)
+	p.state(t, "b", "connected")
+	require.NoError(t, w.InjectData("p", DataMessage{PPID: 51, Data: []byte("a message")}))
+	seen := false
+	for in, out := 0, 0; !seen || in == 0 || out == 0; {
+		select {
+		case x := <-tap.Packets():
+			require.True(t, x.SCTP)
+			require.EqualValues(t, sctpPort, binary.BigEndian.Uint16(x.Data))
+			require.True(t, x.Local.IsValid() && x.Remote.IsValid())
+			if x.Out {
+				out++
+			} else {
+				in++
+				seen = seen || bytes.Contains(x.Data, []byte("a message"))
+			}
+			tap.Release(x)
+		case <-time.After(10 * time.Second):
+			t.Fatal("not in the tap: ", in, out, seen)
+		}
+	}
 }
 
 func TestTapDoesNotAllocate(t *testing.T) {

@@ -326,14 +326,14 @@ func (t *transport) reserve(n int) []byte {
 // reservation, b, and whose payload may already be behind that, or is somewhere
 // else.
 func (t *transport) commitRTP(b []byte, n int, payload []byte) {
+	if !t.out.valid() {
+		return
+	}
 	if t.m.taps != nil {
 		t.tapped(&t.out, true, b[:n], payload)
 	}
 	if t.crossing != nil {
 		t.crossing.sendRTP(t, n+copy(b[n:], payload))
-		return
-	}
-	if !t.out.valid() {
 		return
 	}
 	if t.tx != nil {
@@ -369,14 +369,14 @@ func (t *transport) sendRTCP(plain []byte) {
 		return
 	}
 	out := t.rtcpPath()
+	if !out.valid() {
+		return
+	}
 	if t.m.taps != nil {
 		t.tapped(out, true, plain, nil)
 	}
 	if t.crossing != nil {
 		t.crossing.sendRTCP(t, plain)
-		return
-	}
-	if !out.valid() {
 		return
 	}
 	need := len(plain) + srtp.MaxOverhead

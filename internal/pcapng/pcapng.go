@@ -1,6 +1,6 @@
-// Package pcapng writes files that Wireshark opens: packets of UDP, in the
-// format of draft-ietf-opsawg-pcapng. The IP and UDP headers are made up around
-// payloads that may have come another way.
+// Package pcapng writes files that Wireshark opens: packets of UDP and SCTP, in
+// the format of draft-ietf-opsawg-pcapng. The IP and UDP headers are made up
+// around payloads that may have come another way.
 package pcapng
 
 import (
@@ -24,6 +24,9 @@ const (
 	optionReceived  = 4 // of counts
 	optionDropped   = 5
 	flagIn, flagOut = 1, 2
+
+	protocolUDP  = 17
+	protocolSCTP = 132
 
 	ip4Header = 20
 	ip6Header = 40
@@ -52,6 +55,7 @@ type Packet struct {
 	Time     time.Time
 	From, To netip.AddrPort // both of one family
 	Out      bool           // it was sent, not received
+	SCTP     bool           // Payload is SCTP, right behind the IP header
 	Payload  []byte         // its beginning
 	Length   int            // of all of it
 }
@@ -108,15 +112,18 @@ func shut(b []byte, at int) []byte {
 	return binary.LittleEndian.AppendUint32(b, n)
 }
 
-// appendIP appends the headers of the whole datagram. A UDP checksum of 0 says
+// appendIP appends the headers of the whole packet. A UDP checksum of 0 says
 // that there is none: the payload on the wire was another one.
 func appendIP(b []byte, p *Packet) []byte {
 	from, to := p.From.Addr().Unmap(), p.To.Addr().Unmap()
-	n := udpHeader + p.Length
+	protocol, n := byte(protocolUDP), udpHeader+p.Length
+	if p.SCTP {
+		protocol, n = protocolSCTP, p.Length
+	}
 	if from.Is4() && to.Is4() {
 		start, total := len(b), ip4Header+n
 		src, dst := from.As4(), to.As4()
-		b = append(b, 0x45, 0, byte(total>>8), byte(total), 0, 0, 0x40, 0, 64, 17, 0, 0)
+		b = append(b, 0x45, 0, byte(total>>8), byte(total), 0, 0, 0x40, 0, 64, protocol, 0, 0)
 		b = append(append(b, src[:]...), dst[:]...)
 		sum := uint32(0)
 		for i := start; i < len(b); i += 2 {
@@ -128,8 +135,11 @@ func appendIP(b []byte, p *Packet) []byte {
 		binary.BigEndian.PutUint16(b[start+10:], ^uint16(sum))
 	} else {
 		src, dst := from.As16(), to.As16()
-		b = append(b, 0x60, 0, 0, 0, byte(n>>8), byte(n), 17, 64)
+		b = append(b, 0x60, 0, 0, 0, byte(n>>8), byte(n), protocol, 64)
 		b = append(append(b, src[:]...), dst[:]...)
+	}
+	if p.SCTP {
+		return b
 	}
 	b = binary.BigEndian.AppendUint16(b, p.From.Port())
 	b = binary.BigEndian.AppendUint16(b, p.To.Port())

@@ -37,10 +37,13 @@ func TestFile(t *testing.T) {
 	six := netip.MustParseAddrPort("[2001:db8::1]:6000")
 	b = AppendPacket(b, &Packet{Time: now, From: six, To: from, Payload: []byte("12345678"), Length: 8})
 	assert.LessOrEqual(t, len(b)-start, 8+MaxOverhead)
+	for _, a := range []netip.AddrPort{from, six} {
+		b = AppendPacket(b, &Packet{Time: now, From: a, To: a, SCTP: true, Payload: []byte("12345678"), Length: 8})
+	}
 	b = AppendCounts(b, now, 12, 3)
 
 	kinds, bodies := blocks(t, b)
-	assert.Equal(t, []uint32{sectionBlock, interfaceBlock, packetBlock, packetBlock, countsBlock}, kinds)
+	assert.Equal(t, []uint32{sectionBlock, interfaceBlock, packetBlock, packetBlock, packetBlock, packetBlock, countsBlock}, kinds)
 	assert.Equal(t, []byte{0x4d, 0x3c, 0x2b, 0x1a, 1, 0, 0, 0}, bodies[0][:8])
 
 	p := bodies[2]
@@ -62,6 +65,16 @@ func TestFile(t *testing.T) {
 	assert.Equal(t, byte(0x60), p[20])
 	assert.Equal(t, "12345678", string(p[20+48:20+56]))
 	assert.Equal(t, byte(flagIn), p[20+56+4])
-	assert.EqualValues(t, 12, binary.LittleEndian.Uint64(bodies[4][16:]))
-	assert.EqualValues(t, 3, binary.LittleEndian.Uint64(bodies[4][28:]))
+
+	p = bodies[4]
+	h, err = ipv4.ParseHeader(p[20:])
+	require.NoError(t, err)
+	assert.Equal(t, protocolSCTP, h.Protocol)
+	assert.Equal(t, 28, h.TotalLen)
+	assert.Equal(t, "12345678", string(p[40:48]))
+	p = bodies[5]
+	assert.Equal(t, []byte{0, 8, protocolSCTP}, p[24:27])
+	assert.Equal(t, "12345678", string(p[60:68]))
+	assert.EqualValues(t, 12, binary.LittleEndian.Uint64(bodies[6][16:]))
+	assert.EqualValues(t, 3, binary.LittleEndian.Uint64(bodies[6][28:]))
 }
