@@ -2,6 +2,7 @@ package mafalda
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"time"
 
@@ -32,15 +33,7 @@ func (t *transport) Tap(ctx context.Context, w io.Writer, o TapOptions) (TapResu
 		return TapResult{}, err
 	}
 	f := tapFile{w: w, o: o, tap: tap}
-	err = f.begin()
-	if err == nil {
-		err = f.follow(ctx, t.Done())
-	}
-	// Whatever ended it; a Worker that has ended has no tap.
-	_, _ = ask(context.WithoutCancel(ctx), &t.object, op, onEngine(func(m *engine.Machine) (struct{}, error) {
-		m.UntapTransport(t.id, tap)
-		return struct{}{}, nil
-	}))
+	err = t.follow(ctx, &f)
 	if err == nil {
 		err = f.end()
 	}
@@ -51,13 +44,29 @@ func (t *transport) Tap(ctx context.Context, w io.Writer, o TapOptions) (TapResu
 	return f.r, err
 }
 
+// follow writes until something ends it. The transport has no tap then, even if
+// the writer panicked.
+func (t *transport) follow(ctx context.Context, f *tapFile) error {
+	defer func() { // a Worker that has ended has no tap
+		_, _ = ask(context.WithoutCancel(ctx), &t.object, "Tap", onEngine(func(m *engine.Machine) (struct{}, error) {
+			m.UntapTransport(t.id, f.tap)
+			return struct{}{}, nil
+		}))
+	}()
+	if err := f.begin(); err != nil {
+		return err
+	}
+	return f.follow(ctx, t.Done())
+}
+
 // A tapFile is what one call of Tap writes.
 type tapFile struct {
-	w   io.Writer
-	o   TapOptions
-	tap *engine.Tap
-	buf []byte
-	r   TapResult
+	w    io.Writer
+	o    TapOptions
+	tap  *engine.Tap
+	buf  []byte
+	r    TapResult
+	full bool // a limit was reached
 }
 
 func (f *tapFile) begin() error {
@@ -68,15 +77,21 @@ func (f *tapFile) begin() error {
 func (f *tapFile) write() error {
 	n, err := f.w.Write(f.buf)
 	f.r.Bytes += int64(n)
-	return err
+	if err == nil && n < len(f.buf) {
+		err = io.ErrShortWrite
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return nil
 }
 
 // follow writes packets until something ends it.
 func (f *tapFile) follow(ctx context.Context, closed <-chan struct{}) error {
-	for {
+	for !f.full {
 		select {
 		case p := <-f.tap.Packets():
-			if more, err := f.packet(p); !more || err != nil {
+			if err := f.packet(p); err != nil {
 				return err
 			}
 		case <-ctx.Done():
@@ -85,41 +100,37 @@ func (f *tapFile) follow(ctx context.Context, closed <-chan struct{}) error {
 			return nil
 		}
 	}
+	return nil
 }
 
 // countsRoom is kept for the end of the file.
 const countsRoom = 64
 
-// packet writes one, and reports whether there is room for more.
-func (f *tapFile) packet(p *engine.TapPacket) (more bool, err error) {
+// packet writes one, if there is room for it.
+func (f *tapFile) packet(p *engine.TapPacket) error {
 	defer f.tap.Release(p)
-	if f.r.Packets >= f.o.MaxPackets {
-		return false, nil
-	}
-	x := pcapng.Packet{Time: time.Unix(0, int64(p.Time)), From: p.Remote, To: p.Local, Payload: p.Data, Length: p.Length}
+	x := pcapng.Packet{Time: time.Unix(0, int64(p.Time)), From: p.Remote, To: p.Local, SCTP: p.SCTP, Payload: p.Data, Length: p.Length}
 	if x.Out = p.Out; p.Out {
 		x.From, x.To = p.Local, p.Remote
 	}
 	f.buf = pcapng.AppendPacket(f.buf[:0], &x)
 	if f.r.Bytes+int64(len(f.buf))+countsRoom > f.o.MaxBytes {
-		return false, nil
+		f.full = true
+		return nil
 	}
-	err = f.write()
+	if err := f.write(); err != nil {
+		return err
+	}
 	f.r.Packets++
-	return f.r.Packets < f.o.MaxPackets, err
+	f.full = f.r.Packets >= f.o.MaxPackets
+	return nil
 }
 
 // end writes what came until the tap was ended, and the counts.
 func (f *tapFile) end() error {
-	for more := true; more; {
-		select {
-		case p := <-f.tap.Packets():
-			var err error
-			if more, err = f.packet(p); err != nil {
-				return err
-			}
-		default:
-			more = false
+	for !f.full && len(f.tap.Packets()) > 0 {
+		if err := f.packet(<-f.tap.Packets()); err != nil {
+			return err
 		}
 	}
 	dropped := f.tap.Dropped()

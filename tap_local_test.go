@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"io"
 	"net"
 	"net/netip"
 	"testing"
@@ -44,14 +45,19 @@ func newTapWorld(t *testing.T) *tapWorld {
 // send forwards one packet and returns when it has come.
 func (w *tapWorld) send() {
 	w.t.Helper()
-	require.NoError(w.t, w.in.Send(w.source.Next(opusPayload)))
+	w.sendPayload(opusPayload)
+}
+
+func (w *tapWorld) sendPayload(payload []byte) {
+	w.t.Helper()
+	require.NoError(w.t, w.in.Send(w.source.Next(payload)))
 	b := make([]byte, 2000)
 	require.NoError(w.t, w.conn.SetReadDeadline(time.Now().Add(patience)))
 	for {
 		n, _, err := w.conn.ReadFrom(b)
 		require.NoError(w.t, err)
 		if !rtcp.Is(b[:n]) {
-			assert.NotContains(w.t, string(b[:n]), string(opusPayload), "the wire has no plain text")
+			assert.NotContains(w.t, string(b[:n]), string(payload), "the wire has no plain text")
 			return
 		}
 	}
@@ -60,14 +66,20 @@ func (w *tapWorld) send() {
 // tap starts a Tap, and returns when it runs and how to get what it answers.
 func (w *tapWorld) tap(ctx context.Context, file *bytes.Buffer, o TapOptions) func() (TapResult, error) {
 	w.t.Helper()
+	begun := make(chan struct{})
+	return w.tapTo(ctx, &beginning{file, begun}, begun, o)
+}
+
+// tapTo is tap for a writer that closes begun when the Tap runs.
+func (w *tapWorld) tapTo(ctx context.Context, to io.Writer, begun <-chan struct{}, o TapOptions) func() (TapResult, error) {
+	w.t.Helper()
 	type answer struct {
 		r   TapResult
 		err error
 	}
 	done := make(chan answer, 1)
-	begun := make(chan struct{})
 	go func() { // ends with ctx, the transport or a limit
-		r, err := w.out.(PacketTapper).Tap(ctx, &beginning{file, begun}, o)
+		r, err := w.out.(PacketTapper).Tap(ctx, to, o)
 		done <- answer{r, err}
 	}()
 	wait(w.t, begun, "the beginning of the file")
@@ -178,15 +190,89 @@ func TestTapEnds(t *testing.T) {
 	require.ErrorIs(t, err, ErrClosed)
 }
 
-type refusing struct{}
+// A gate lets a writer wait in its first call.
+type gate struct {
+	bytes.Buffer
+	waits, open chan struct{}
+}
 
-func (refusing) Write([]byte) (int, error) { return 0, errors.New("full") }
+func newGate() *gate { return &gate{waits: make(chan struct{}), open: make(chan struct{})} }
+
+func (g *gate) Write(p []byte) (int, error) {
+	if g.Len() == 0 {
+		close(g.waits)
+		<-g.open
+	}
+	return g.Buffer.Write(p)
+}
+
+// While a writer blocks, packets pass; what there is no memory for is counted.
+func TestTapBlocked(t *testing.T) {
+	const sent = tapRecords + 50
+	w := newTapWorld(t)
+	g := newGate()
+	end := w.tapTo(t.Context(), g, g.waits, TapOptions{})
+	for range sent {
+		w.send()
+	}
+	require.NoError(t, w.out.Close())
+	close(g.open)
+	r, err := end()
+	require.NoError(t, err)
+	list, _, _ := tapped(t, g.Bytes())
+	assert.Equal(t, tapRecords, r.Packets)
+	assert.GreaterOrEqual(t, r.Dropped, uint64(sent-tapRecords))
+	for i, p := range list {
+		require.Equal(t, list[0].SequenceNumber()+uint16(i), p.SequenceNumber())
+	}
+}
+
+// After a packet that there is no room for comes no smaller one.
+func TestTapHasNoHoles(t *testing.T) {
+	w := newTapWorld(t)
+	g := newGate()
+	end := w.tapTo(t.Context(), g, g.waits, TapOptions{MaxBytes: leastTapBytes})
+	for _, size := range []int{1100, 1100, 1100, 1100, 10, 10} {
+		w.sendPayload(bytes.Repeat([]byte{0xfc}, size))
+	}
+	close(g.open)
+	_, err := end()
+	require.NoError(t, err)
+	list, _, _ := tapped(t, g.Bytes())
+	require.Equal(t, 3, len(list), "packets")
+}
+
+// A writer is a function that writes.
+type writer func([]byte) (int, error)
+
+func (w writer) Write(b []byte) (int, error) { return w(b) }
+
+// A writer that panics leaves no tap.
+func TestTapPanics(t *testing.T) {
+	w := newTapWorld(t)
+	require.PanicsWithValue(t, "broken", func() {
+		_, _ = w.out.(PacketTapper).Tap(t.Context(), writer(func([]byte) (int, error) { panic("broken") }), TapOptions{})
+	})
+	var file bytes.Buffer
+	end := w.tap(t.Context(), &file, TapOptions{MaxPackets: 1})
+	w.send()
+	_, err := end()
+	require.NoError(t, err)
+}
 
 func TestTapErrors(t *testing.T) {
 	w := newTapWorld(t)
 	tap := w.out.(PacketTapper)
-	_, err := tap.Tap(t.Context(), refusing{}, TapOptions{})
-	require.ErrorContains(t, err, "full")
+	full := errors.New("full")
+	_, err := tap.Tap(t.Context(), writer(func([]byte) (int, error) { return 0, full }), TapOptions{})
+	require.ErrorIs(t, err, full)
+	require.ErrorIs(t, err, ErrUnavailable)
+	_, err = tap.Tap(t.Context(), writer(func(b []byte) (int, error) { return len(b) - 1, nil }), TapOptions{})
+	require.ErrorIs(t, err, io.ErrShortWrite)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = tap.Tap(ended, io.Discard, TapOptions{})
+	require.ErrorIs(t, err, context.Canceled)
 	_, err = tap.Tap(t.Context(), nil, TapOptions{})
 	require.ErrorIs(t, err, ErrInvalidArgument)
 	for _, o := range []TapOptions{{MaxPackets: -1}, {MaxBytes: -1}, {MaxBytes: 100}, {SnapLength: -1}, {SnapLength: 2001}} {
