@@ -14,37 +14,68 @@ import (
 func TestDocument(t *testing.T) {
 	dir := t.TempDir()
 	doc, figures := filepath.Join(dir, "doc.md"), filepath.Join(dir, "figures.json")
-	r := report{
-		Command: "go run ./bench/all",
-		Runs: []outcome{
-			{Name: "fanout300", Command: "go run ./bench/fanout -explain", Result: json.RawMessage(
-				`{"nsPerPacket":2034.4,"ratio":1.375,"latencyMs":{"lastReceiver":12},"explained":{"stages":{"seal":530.4}}}`)},
-			{Name: "memory", Command: "go run ./bench/memory", Result: json.RawMessage(`{"resident":2097152,"bytesPerConsumer":1536}`)},
-			{Name: "join", Command: "go run ./bench/join", Error: "it broke"},
-		},
+	r := report{Command: "go run ./bench/all"}
+	for _, s := range sections {
+		for _, run := range s.Runs {
+			r.Runs = append(r.Runs, outcome{Name: run.Name, Command: "go run ./bench/" + run.Command[0], Result: json.RawMessage("{}")})
+		}
 	}
-	b, err := json.Marshal(r)
-	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(figures, b, 0o600))
+	*r.outcome("fanout300") = outcome{Name: "fanout300", Command: "go run ./bench/fanout -explain", Others: 1.26, Result: json.RawMessage(
+		`{"nsPerPacket":2034.4,"ratio":1.375,"sink":"tun","latencyMs":{"lastReceiver":12},"explained":{"stages":{"seal":530.4}}}`)}
+	*r.outcome("grid") = outcome{Name: "grid", Command: "go run ./bench/grid", Error: "exit status 1:\ntoo few", Result: json.RawMessage(
+		`{"sink":"loopback"}`)}
+	r.outcome("memory").Result = json.RawMessage(`{"resident":2097152,"bytesPerConsumer":1536}`)
 	args := []string{"-from", figures, "-doc", doc}
+	save := func() {
+		b, err := json.Marshal(r)
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(figures, b, 0o600))
+	}
+	save()
 
 	require.NoError(t, os.WriteFile(doc, []byte("no marks\n"), 0o600))
 	require.ErrorContains(t, all(t.Context(), args, io.Discard), "has no lines")
 
 	require.NoError(t, os.WriteFile(doc, []byte("before\n"+beginMark+"\nold\n"+endMark+"\nafter\n"), 0o600))
 	for range 2 { // what is written can be written again
-		require.EqualError(t, all(t.Context(), args, io.Discard), "failed: join")
+		require.EqualError(t, all(t.Context(), args, io.Discard), "failed: grid")
 	}
-	b, err = os.ReadFile(doc)
+	b, err := os.ReadFile(doc)
 	require.NoError(t, err)
 	text := string(b)
 	assert.Contains(t, text, "before\n"+beginMark)
 	assert.Contains(t, text, endMark+"\nafter\n")
 	assert.NotContains(t, text, "old")
-	assert.Contains(t, text, "| `fanout -explain` | 2,034 | – | 1.38 | – | – | – | – | 12.00 | – |")
-	assert.Contains(t, text, "| `memory` | – | 1.5 | – | – | 2 |")
-	assert.Contains(t, text, "| `join` | – | – | – | – | – |")
+	assert.Regexp(t, "\\| `fanout -explain` \\| 2,034 \\| – \\| 1.38 \\|.* 12.00 \\| – \\| 1.3 \\|\n", text)
+	assert.Regexp(t, "\\| `memory` \\| – \\| 1.5 \\| – \\| – \\| 2 \\|", text)
+	assert.Contains(t, text, "`grid` failed: exit status 1: too few.")
+	assert.Contains(t, text, "`grid` went over loopback")
+	assert.NotContains(t, text, "`fanout -explain` went")
 	assert.Contains(t, text, "| `fanout -explain` | – | – | – | – | – | – | 530 | – | – | – | – |")
+
+	// What has no figures spoils no document.
+	*r.outcome("join") = outcome{Name: "join", Command: "go run ./bench/join", Error: "it broke"}
+	save()
+	err = all(t.Context(), args, io.Discard)
+	require.ErrorContains(t, err, "failed: grid, join")
+	require.ErrorContains(t, err, "no figures of join")
+	after, err := os.ReadFile(doc)
+	require.NoError(t, err)
+	assert.Equal(t, text, string(after))
+	require.ErrorContains(t, all(t.Context(), append(args, "-only", "grid"), io.Discard), "-only")
+}
+
+// What a command prints last is its result, and what it uses is not others'.
+func TestExecute(t *testing.T) {
+	result, others, err := execute(t.Context(), "/bin/sh", []string{"-c", `echo pair; echo '{"a":1}'`})
+	require.NoError(t, err)
+	assert.JSONEq(t, `{"a":1}`, string(result))
+	assert.GreaterOrEqual(t, others, 0.0)
+	result, _, err = execute(t.Context(), "/bin/sh", []string{"-c", `echo '{"a":2}'; echo few >&2; exit 1`})
+	require.ErrorContains(t, err, "few")
+	assert.JSONEq(t, `{"a":2}`, string(result))
+	_, _, err = execute(t.Context(), "/bin/sh", []string{"-c", "echo pair"})
+	require.ErrorContains(t, err, "no JSON")
 }
 
 func TestGrouped(t *testing.T) {

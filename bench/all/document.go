@@ -16,7 +16,19 @@ const (
 	endMark   = "<!-- end of figures -->"
 )
 
+// writeDocument leaves the document as it is if a run has no figures.
 func writeDocument(file string, r *report) error {
+	var missing []string
+	for _, s := range sections {
+		for _, run := range s.Runs {
+			if o := r.outcome(run.Name); o == nil || len(o.Result) == 0 {
+				missing = append(missing, run.Name)
+			}
+		}
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("%s stays as it was: no figures of %s", file, strings.Join(missing, ", "))
+	}
 	b, err := os.ReadFile(file)
 	if err != nil {
 		return err
@@ -33,7 +45,8 @@ func writeDocument(file string, r *report) error {
 func tables(r *report) string {
 	var b strings.Builder
 	m := &r.Machine
-	fmt.Fprintf(&b, "`%s`\non %s: %d cores of %s, %s, %s, commit %s; load before it began: %s.\nIt took %.0f s.\n\n",
+	fmt.Fprintf(&b, "`%s`\non %s: %d cores of %s, %s, %s, commit %s; load before it began: %s.\nIt took %.0f s.\n"+
+		"`others` is how many cores other work on the machine had meanwhile.\n\n",
 		r.Command, m.Date, m.CPUs, m.CPU, m.Kernel, m.Go, m.Commit, m.Load, r.Seconds)
 	versions := slices.Sorted(maps.Keys(m.Modules))
 	for i, path := range versions {
@@ -55,20 +68,46 @@ func (s *section) write(b *strings.Builder, r *report) {
 	for _, c := range s.Columns {
 		heads = append(heads, c.Head)
 	}
+	heads = append(heads, "others")
+	var notes []string
 	fmt.Fprintf(b, " %s |\n|%s\n", strings.Join(heads, " | "), strings.Repeat(" --- |", len(heads)))
 	for _, run := range s.Runs {
-		i := slices.IndexFunc(r.Runs, func(o outcome) bool { return o.Name == run.Name })
-		if i < 0 {
+		o := r.outcome(run.Name)
+		if o == nil {
 			continue
 		}
-		o := &r.Runs[i]
-		cells := []string{"`" + strings.TrimPrefix(o.Command, "go run ./bench/") + "`"}
+		cells := []string{o.short()}
 		for _, c := range s.Columns {
 			cells = append(cells, c.cell(o))
 		}
-		fmt.Fprintf(b, "| %s |\n", strings.Join(cells, " | "))
+		fmt.Fprintf(b, "| %s | %.1f |\n", strings.Join(cells, " | "), o.Others)
+		if o.Error != "" {
+			notes = append(notes, fmt.Sprintf("%s failed: %s.", o.short(), strings.Join(strings.Fields(o.Error), " ")))
+		}
+		if o.overLoopback() {
+			notes = append(notes, fmt.Sprintf("%s went over loopback, for lack of a privilege: its figures can't be compared.", o.short()))
+		}
 	}
 	b.WriteString("\n")
+	for _, n := range notes {
+		b.WriteString(n + "\n\n")
+	}
+}
+
+// outcome returns that of the run of that name, or nil.
+func (r *report) outcome(name string) *outcome {
+	if i := slices.IndexFunc(r.Runs, func(o outcome) bool { return o.Name == name }); i >= 0 {
+		return &r.Runs[i]
+	}
+	return nil
+}
+
+func (o *outcome) short() string { return "`" + strings.TrimPrefix(o.Command, "go run ./bench/") + "`" }
+
+// overLoopback reports whether what was sent went to other sockets, not away.
+func (o *outcome) overLoopback() bool {
+	var v struct{ Sink string }
+	return json.Unmarshal(o.Result, &v) == nil && v.Sink == "loopback"
 }
 
 func (c *column) cell(o *outcome) string {
@@ -123,14 +162,14 @@ func writeStages(b *strings.Builder, r *report) {
 	fmt.Fprintf(b, "### Where the time goes\n\nNanoseconds of each stage, by a profile.\n\n| run | %s |\n|%s\n",
 		strings.Join(stages, " | "), strings.Repeat(" --- |", len(stages)+1))
 	for _, name := range explained {
-		i := slices.IndexFunc(r.Runs, func(o outcome) bool { return o.Name == name })
-		if i < 0 {
+		o := r.outcome(name)
+		if o == nil {
 			continue
 		}
-		cells := []string{"`" + strings.TrimPrefix(r.Runs[i].Command, "go run ./bench/") + "`"}
+		cells := []string{o.short()}
 		for _, s := range stages {
 			c := column{Path: "explained.stages." + s}
-			cells = append(cells, c.cell(&r.Runs[i]))
+			cells = append(cells, c.cell(o))
 		}
 		fmt.Fprintf(b, "| %s |\n", strings.Join(cells, " | "))
 	}

@@ -6,7 +6,8 @@
 //	go run ./bench/all -json -doc docs/performance.md
 //	go run ./bench/all -from figures.json -doc docs/performance.md
 //
-// -doc writes the tables of a document from it, between two marks.
+// -doc writes the tables of a document from it, between two marks, if every
+// benchmark had figures; else the document stays as it was.
 package main
 
 import (
@@ -14,14 +15,17 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -46,6 +50,9 @@ func all(ctx context.Context, args []string, out io.Writer) error {
 	if err := f.Parse(args); err != nil {
 		return err
 	}
+	if *doc != "" && *only != "" {
+		return errors.New("-doc takes all runs, not -only some")
+	}
 	if f.NArg() > 0 || *limit <= 0 || *limit > time.Hour {
 		return fmt.Errorf("unknown argument %q, or a limit of %v", f.Args(), *limit)
 	}
@@ -67,10 +74,9 @@ func all(ctx context.Context, args []string, out io.Writer) error {
 		}
 		r.Command = strings.Join(append([]string{"go run ./bench/all"}, args...), " ")
 	}
+	var undocumented error
 	if *doc != "" {
-		if err := writeDocument(*doc, r); err != nil {
-			return err
-		}
+		undocumented = writeDocument(*doc, r)
 	}
 	if *from == "" || *doc == "" {
 		e := json.NewEncoder(out)
@@ -88,9 +94,9 @@ func all(ctx context.Context, args []string, out io.Writer) error {
 		}
 	}
 	if len(failed) > 0 {
-		return fmt.Errorf("failed: %s", strings.Join(failed, ", "))
+		return errors.Join(undocumented, fmt.Errorf("failed: %s", strings.Join(failed, ", ")))
 	}
-	return nil
+	return undocumented
 }
 
 // measure builds the benchmarks and runs them.
@@ -116,13 +122,13 @@ func measure(ctx context.Context, only string) (*report, error) {
 			start := time.Now()
 			err := built[name]
 			if err == nil {
-				o.Result, err = execute(ctx, filepath.Join(dir, name), run.Command[1:])
+				o.Result, o.Others, err = execute(ctx, filepath.Join(dir, name), run.Command[1:])
 			}
 			if err != nil {
 				o.Error = err.Error()
 			}
 			o.Seconds = time.Since(start).Round(100 * time.Millisecond).Seconds()
-			fmt.Fprintf(os.Stderr, "%-18s %5.1f s  %s\n", o.Name, o.Seconds, o.Error)
+			fmt.Fprintf(os.Stderr, "%-18s %5.1f s  others %.1f  %s\n", o.Name, o.Seconds, o.Others, o.Error)
 			r.Runs = append(r.Runs, o)
 		}
 	}
@@ -141,14 +147,21 @@ func build(ctx context.Context, dir, name string) error {
 	return nil
 }
 
-// execute runs a command and returns the last line of what it prints.
-func execute(ctx context.Context, file string, args []string) (json.RawMessage, error) {
+// execute runs a command and returns the last line of what it prints, and how
+// many cores other work had.
+func execute(ctx context.Context, file string, args []string) (json.RawMessage, float64, error) {
 	c := exec.CommandContext(ctx, file, args...)
 	c.Cancel = func() error { return c.Process.Signal(syscall.SIGTERM) } // it ends its own processes
 	c.WaitDelay = 5 * time.Second
 	var out, said bytes.Buffer
 	c.Stdout, c.Stderr = &out, &said
+	busy, start := busyCPU(), time.Now()
 	err := c.Run()
+	busy = busyCPU() - busy
+	if s := c.ProcessState; s != nil { // with what it has waited for
+		busy -= s.UserTime() + s.SystemTime()
+	}
+	others := max(busy.Seconds()/time.Since(start).Seconds(), 0)
 	var last []byte
 	for s := bufio.NewScanner(&out); s.Scan(); {
 		last = bytes.Clone(s.Bytes())
@@ -162,7 +175,30 @@ func execute(ctx context.Context, file string, args []string) (json.RawMessage, 
 	if err != nil {
 		err = fmt.Errorf("%w: %s", err, strings.TrimSpace(said.String()))
 	}
-	return last, err
+	return last, math.Round(others*10) / 10, err
+}
+
+// busyCPU is what all cores have worked since the machine began, for whomever;
+// what a host took away from it counts. It is 0 where there is no /proc.
+func busyCPU() time.Duration {
+	b, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0
+	}
+	// proc(5): user nice system idle iowait irq softirq steal, in hundredths.
+	first, _, _ := strings.Cut(string(b), "\n")
+	var ticks time.Duration
+	for i, f := range strings.Fields(first) {
+		if i == 0 || i == 4 || i == 5 || i > 8 {
+			continue
+		}
+		n, err := strconv.ParseInt(f, 10, 64)
+		if err != nil {
+			return 0
+		}
+		ticks += time.Duration(n)
+	}
+	return ticks * 10 * time.Millisecond
 }
 
 func thisMachine(ctx context.Context) machine {
@@ -174,7 +210,7 @@ func thisMachine(ctx context.Context) machine {
 		}
 		return strings.TrimSpace(string(b))
 	}
-	m.Commit = output("git", "rev-parse", "--short", "HEAD")
+	m.Commit = output("git", "describe", "--always", "--dirty", "--exclude=*")
 	m.Kernel = output("uname", "-sr")
 	if b, err := os.ReadFile("/proc/cpuinfo"); err == nil {
 		if _, after, ok := strings.Cut(string(b), "model name"); ok {

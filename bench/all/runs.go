@@ -139,6 +139,7 @@ type outcome struct {
 	Name    string          `json:"name"`
 	Command string          `json:"command"`
 	Seconds float64         `json:"seconds"`
+	Others  float64         `json:"others"` // cores that other work had meanwhile
 	Error   string          `json:"error,omitempty"`
 	Result  json.RawMessage `json:"result,omitempty"`
 }
