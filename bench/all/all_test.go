@@ -46,7 +46,7 @@ func TestDocument(t *testing.T) {
 	assert.Contains(t, text, "before\n"+beginMark)
 	assert.Contains(t, text, endMark+"\nafter\n")
 	assert.NotContains(t, text, "old")
-	assert.Regexp(t, "\\| `fanout -explain` \\| 2,034 \\| – \\| 1.38 \\|.* 12.00 \\| – \\| 1.3 \\|\n", text)
+	assert.Regexp(t, "\\| `fanout -explain` \\| 2,034 \\| – \\| 1.38 \\|.* 12.00 \\| – \\| – \\| 1.3 \\|\n", text)
 	assert.Regexp(t, "\\| `memory` \\| – \\| 1.5 \\| – \\| – \\| 2 \\|", text)
 	assert.Contains(t, text, "`grid` failed: exit status 1: too few.")
 	assert.Contains(t, text, "`grid` went over loopback")

@@ -11,6 +11,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -89,5 +90,5 @@ func (o *options) serve(h *harness.Host) error {
 		return err
 	}
 	r.Measured = *m
-	return harness.Print(r)
+	return errors.Join(harness.Print(r), r.Check())
 }

@@ -29,7 +29,7 @@ type result struct {
 	Seconds   float64 `json:"seconds"`
 	Requests  int     `json:"requests"` // that the sender got
 	KeyFrames int     `json:"keyFrames"`
-	PerSecond float64 `json:"keyFramesPerSecond"`
+	PerSecond float64 `json:"keyFramesPerSecond"` // from the first to the last
 	Most      int     `json:"mostWithinOneSecond"`
 	Sink      string  `json:"sink"`
 	Ran       struct {
@@ -86,7 +86,7 @@ func (o *options) serve(h *harness.Host) error {
 	}
 	r := &result{
 		Seconds: harness.Round(s.Duration.Seconds(), 2), Requests: s.Ran.KeyFrameRequests, KeyFrames: s.Ran.KeyFrames,
-		PerSecond: harness.Round(float64(s.Ran.KeyFrames)/s.Duration.Seconds(), 2), Most: s.Ran.MostKeyFrames, Sink: h.Sink,
+		PerSecond: s.Ran.KeyFrameRate, Most: s.Ran.MostKeyFrames, Sink: h.Sink,
 	}
 	r.Ran.options, r.Ran.Machine = *o, harness.ThisMachine()
 	return harness.Print(r)

@@ -103,7 +103,7 @@ func (o *options) serve(h *harness.Host) error {
 		LatencyMs: ran.Latency, Sink: h.Sink,
 	}
 	r.Ran.options, r.Ran.Machine = *o, harness.ThisMachine()
-	return harness.Print(r)
+	return errors.Join(harness.Print(r), v.Check())
 }
 
 // A forwarder is an SFU for one sender, as one makes it of pion/webrtc.

@@ -10,6 +10,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -98,5 +99,5 @@ func (o *options) serve(h *harness.Host) error {
 		return err
 	}
 	r.Measured = *m
-	return harness.Print(r)
+	return errors.Join(harness.Print(r), r.Check())
 }

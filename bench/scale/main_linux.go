@@ -6,12 +6,13 @@
 // Slices alternate: all Consumers of a Producer on its Worker, half of them on
 // another. So do slices of Producers with one Consumer each, on the same Worker
 // and on the other: the difference is what the pipe costs for a packet. Then it
-// offers more than both can forward. Its last line is one JSON object, a
+// offers more and more until not all of it is forwarded. Its last line is one JSON object, a
 // [result].
 package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -39,6 +40,7 @@ type result struct {
 	OneThroughput float64 `json:"oneWorkerPacketsPerSecond"`
 	TwoThroughput float64 `json:"twoWorkersPacketsPerSecond"`
 	Sink          string  `json:"sink"`
+	unforwarded   error
 	Ran           struct {
 		options
 		harness.Machine
@@ -117,7 +119,7 @@ func (o *options) serve(h *harness.Host) error {
 	if err := o.measure(rig, r); err != nil {
 		return err
 	}
-	return harness.Print(r)
+	return errors.Join(harness.Print(r), r.unforwarded)
 }
 
 func (o *options) measure(rig *harness.Rig, r *result) error {
@@ -133,37 +135,52 @@ func (o *options) measure(rig *harness.Rig, r *result) error {
 	for k := range o.Pairs {
 		near, far = append(near, o.firstSender()+k), append(far, o.firstSender()+o.Pairs+k)
 	}
-	same, piped, _, err := o.alternate(rig, near, far)
+	same, through, _, err := o.alternate(rig, near, far)
 	if err != nil {
 		return err
 	}
-	r.PipeNs = harness.Round(piped.NsPerPacket-same.NsPerPacket, 1)
+	r.PipeNs = harness.Round(through.NsPerPacket-same.NsPerPacket, 1)
 
-	// Half as much again as two cores could take.
-	capacity := 2 * 1e9 / r.OneNsPerPacket / float64(o.Consumers)
-	offered := harness.Run{Duration: 3 * time.Second, Rate: 1.5 * capacity / float64(o.Layer.PPS)}
 	for sender, to := range []*float64{&r.OneThroughput, &r.TwoThroughput} {
-		offered.Senders = []int{sender}
-		v, err := rig.Throughput(offered)
-		if err != nil {
+		if *to, err = o.most(rig, sender, r.OneNsPerPacket); err != nil {
 			return err
 		}
-		*to = harness.Round(v, 0)
 	}
+	r.unforwarded = errors.Join(one.Check(), two.Check(), same.Check(), through.Check())
 	return nil
 }
 
-// alternate takes slices of two groups of senders. What a packet costs is by
-// those that receivers should get, since a pipe counts what goes through it as
-// well.
+// mostPPS bounds what a sender is asked for.
+const mostPPS = 100_000
+
+// most returns how many packets per second of a sender were forwarded at best.
+// It begins with what one core might take, and offers more until packets are left.
+func (o *options) most(rig *harness.Rig, sender int, nsPerPacket float64) (float64, error) {
+	best := 0.0
+	run := harness.Run{Duration: 2 * time.Second, Senders: []int{sender}}
+	for pps := 1e9 / nsPerPacket / float64(o.Consumers); pps < mostPPS; pps *= 1.4 {
+		run.Rate = pps / float64(o.Layer.PPS)
+		v, share, err := rig.Throughput(run)
+		if err != nil {
+			return 0, err
+		}
+		if best = max(best, harness.Round(v, 0)); share < 0.9 {
+			return best, nil
+		}
+	}
+	return 0, fmt.Errorf("sender %d can't offer more than is forwarded", sender)
+}
+
+// alternate takes slices of two groups of senders, of which what b sends goes
+// through a pipe.
 func (o *options) alternate(rig *harness.Rig, a, b []int) (fa, fb *harness.Figures, ratios []float64, err error) {
 	var as, bs []harness.Slice
 	for i := range o.Seconds + 1 {
-		va, err := slice(rig, a)
+		va, err := rig.ProductSlice(harness.Run{Senders: a})
 		if err != nil {
 			return nil, nil, nil, err
 		}
-		vb, err := slice(rig, b)
+		vb, err := rig.ProductSlice(harness.Run{Senders: b, Piped: true})
 		if err != nil {
 			return nil, nil, nil, err
 		}
@@ -174,12 +191,4 @@ func (o *options) alternate(rig *harness.Rig, a, b []int) (fa, fb *harness.Figur
 		fmt.Printf("pair %d: %.0f ns/packet on one Worker, %.0f with two\n", i, va.NS, vb.NS)
 	}
 	return rig.Summarize(as), rig.Summarize(bs), ratios, nil
-}
-
-func slice(rig *harness.Rig, senders []int) (harness.Slice, error) {
-	v, err := rig.ProductSlice(harness.Run{Senders: senders})
-	if err == nil {
-		v.NS = float64(v.CPU) / float64(v.Copies)
-	}
-	return v, err
 }

@@ -112,6 +112,8 @@ type Run struct {
 	Rate float64 `json:"rate,omitempty"`
 	// Senders are the peers that send; nil: all.
 	Senders []int `json:"senders,omitempty"`
+	// Piped says that each packet goes through one pipe, which counts it as well.
+	Piped bool `json:"-"`
 	// Reference sends to the reference loop instead of the SFU.
 	Reference bool `json:"reference,omitempty"`
 	// Alive, with Reference, goes on sending one frame of so many to the SFU, with
@@ -142,10 +144,12 @@ type Ran struct {
 	Waiting  int     `json:"waiting"`  // receivers of which nothing was learned yet
 	Latency  Latency `json:"latency"`
 	// KeyFrameRequests are the requests that senders got, KeyFrames what they
-	// sent on request, and MostKeyFrames the most that one sent within a second.
-	KeyFrameRequests int `json:"keyFrameRequests"`
-	KeyFrames        int `json:"keyFrames"`
-	MostKeyFrames    int `json:"mostKeyFrames"`
+	// sent on request. MostKeyFrames is the most that one sent within a second,
+	// KeyFrameRate how many it sent per second from the first to the last.
+	KeyFrameRequests int     `json:"keyFrameRequests"`
+	KeyFrames        int     `json:"keyFrames"`
+	MostKeyFrames    int     `json:"mostKeyFrames"`
+	KeyFrameRate     float64 `json:"keyFrameRate"`
 }
 
 // A Latency is the time from a sender's write of a packet to the read of its
@@ -157,6 +161,9 @@ type Latency struct {
 	First  float64 `json:"firstReceiver"`
 	Median float64 `json:"medianReceiver"`
 	Last   float64 `json:"lastReceiver"`
+	// Timed is the share of the copies that were read. Below 1 some were lost, or
+	// the peers' process had no time: what it measures then is itself.
+	Timed float64 `json:"timed"`
 }
 
 // A remote is the peers' process as the server sees it.

@@ -148,3 +148,28 @@ func TestSummarize(t *testing.T) {
 	assert.Equal(t, Latency{P50: 3, P99: 5, First: 3, Median: 5, Last: 5}, l)
 	assert.Zero(t, summarize(nil))
 }
+
+// A rate is that between the first and the last: nothing after them counts.
+func TestPerSecond(t *testing.T) {
+	assert.Zero(t, perSecond(nil))
+	assert.Zero(t, perSecond([]time.Duration{time.Second}))
+	assert.Equal(t, 1.0, perSecond([]time.Duration{time.Second, 2 * time.Second, 3 * time.Second}))
+}
+
+// Figures of which packets were lost are refused.
+func TestCheck(t *testing.T) {
+	require.NoError(t, (&Figures{Forwarded: 1.002}).Check())
+	require.ErrorContains(t, (&Figures{Forwarded: 0.898}).Check(), "89.8 %")
+}
+
+// What was not read has no latency, and is told.
+func TestTimed(t *testing.T) {
+	l := &load{p: &peers{}}
+	s := &source{seq: 10, first: 7, sinks: make([]*sink, 2)} // four packets to two
+	l.sources = []*source{s}
+	r := &reading{l: l, c: &Run{Latency: true}, tables: []table{{2, make([]time.Duration, 20)}}}
+	r.received.Store(6)
+	var a Ran
+	require.NoError(t, r.end(&a))
+	assert.Equal(t, 0.75, a.Latency.Timed)
+}

@@ -212,10 +212,28 @@ func (r *reading) end(a *Ran) error {
 			j, _ := slices.BinarySearch(s.keys, at+time.Second)
 			a.MostKeyFrames = max(a.MostKeyFrames, j-i)
 		}
+		a.KeyFrameRate = max(a.KeyFrameRate, perSecond(s.keys))
 	}
 	a.Received, a.Bytes, a.KeyFrameRequests = int(r.received.Load()), r.bytes, r.requests
 	a.Latency = summarize(r.tables)
+	if r.tables != nil {
+		copies := 0
+		for i, t := range r.tables {
+			s := r.l.sources[i]
+			copies += int(s.seq-s.first+1) * t.receivers
+		}
+		a.Latency.Timed = Round(float64(a.Received)/float64(max(copies, 1)), 3)
+	}
 	return nil
+}
+
+// perSecond is the rate of what happened at those times, ascending: how many
+// there were after the first, in the time from there to the last.
+func perSecond(times []time.Duration) float64 {
+	if len(times) < 2 {
+		return 0
+	}
+	return Round(float64(len(times)-1)/(times[len(times)-1]-times[0]).Seconds(), 2)
 }
 
 // summarize makes a Latency of samples, of which 0 is none.

@@ -45,6 +45,18 @@ type Figures struct {
 	PacketBytes int `json:"packetBytes"`
 }
 
+// leastForwarded is the share of packets below which figures tell nothing: what
+// was dropped cost less.
+const leastForwarded = 0.99
+
+// Check returns an error if too few packets were forwarded.
+func (f *Figures) Check() error {
+	if f.Forwarded < leastForwarded {
+		return fmt.Errorf("only %.1f %% of the packets were forwarded", 100*f.Forwarded)
+	}
+	return nil
+}
+
 // PerCall is how many packets one system call moves.
 type PerCall struct {
 	In  float64 `json:"in"`
@@ -196,6 +208,9 @@ func (r *Rig) ProductSlice(run Run) (Slice, error) {
 		if v.Packets = v.Counted.RTPPacketsSent; r.sent != nil {
 			v.Packets = r.sent() - sent
 		}
+		if run.Piped {
+			v.Packets -= min(v.Packets, uint64(v.Ran.Media))
+		}
 		if v.Packets >= v.Copies || time.Now().After(deadline) {
 			break
 		}
@@ -208,18 +223,21 @@ func (r *Rig) ProductSlice(run Run) (Slice, error) {
 }
 
 // Throughput returns how many packets per second of the clock on the wall were
-// forwarded, of as many as run offers.
-func (r *Rig) Throughput(run Run) (float64, error) {
+// forwarded, and what share that is of those that run offered.
+func (r *Rig) Throughput(run Run) (perSecond, share float64, err error) {
 	before, err := r.counters()
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	start := time.Now()
-	if _, err := r.Run(run); err != nil {
-		return 0, err
+	ran, err := r.Run(run)
+	if err != nil {
+		return 0, 0, err
 	}
+	took := time.Since(start)
 	after, err := r.counters()
-	return float64(after.RTPPacketsSent-before.RTPPacketsSent) / time.Since(start).Seconds(), err
+	sent := float64(after.RTPPacketsSent - before.RTPPacketsSent)
+	return sent / took.Seconds(), sent / float64(max(ran.Copies, 1)), err
 }
 
 // referenceSlice is one second of the reference loop, measured by the clock of
