@@ -46,7 +46,7 @@ type Program struct {
 // fails. Every process of a benchmark has the same arguments.
 func Main(p Program) {
 	if err := p.run(); err != nil {
-		if status, ok := errors.AsType[*exec.ExitError](err); ok { // it has said why
+		if status, ok := errors.AsType[*exec.ExitError](err); ok && status.Exited() { // it has said why
 			os.Exit(status.ExitCode())
 		}
 		fmt.Fprintln(os.Stderr, p.Name+":", err)
