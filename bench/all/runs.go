@@ -125,14 +125,16 @@ var sections = []section{
 	{
 		Title: "Two Workers",
 		Text: "Half of 300 Consumers on a second Worker, behind the pipe in memory. Packets/s are the most that were forwarded, of\n" +
-			"more than could be.",
+			"more than could be, on as many cores as the machine gave.",
 		Columns: []column{
 			{"ns per packet, one", "oneWorkerNsPerPacket", 0, 0},
 			{"two", "twoWorkersNsPerPacket", 0, 0},
 			{"ratio", "ratio", 2, 0},
 			{"ns of the pipe", "pipeNsPerPacket", 0, 0},
 			{"packets/s, one", "oneWorkerPacketsPerSecond", 0, 0},
-			{"two", "twoWorkersPacketsPerSecond", 0, 0},
+			{"on cores", "oneWorkerCores", 2, 0},
+			{"packets/s, two", "twoWorkersPacketsPerSecond", 0, 0},
+			{"on cores", "twoWorkersCores", 2, 0},
 		},
 		Runs: []run{{"scale", []string{"scale", "-seconds", "5"}}},
 	},

@@ -36,9 +36,11 @@ type result struct {
 	AllocsOne      float64 `json:"oneWorkerAllocsPerPacket"`
 	AllocsTwo      float64 `json:"twoWorkersAllocsPerPacket"`
 	PipeNs         float64 `json:"pipeNsPerPacket"` // of the Producer
-	// Of the clock on the wall.
+	// Of the clock on the wall, with the cores that the server got then.
 	OneThroughput float64 `json:"oneWorkerPacketsPerSecond"`
+	OneCores      float64 `json:"oneWorkerCores"`
 	TwoThroughput float64 `json:"twoWorkersPacketsPerSecond"`
+	TwoCores      float64 `json:"twoWorkersCores"`
 	Sink          string  `json:"sink"`
 	unforwarded   error
 	Ran           struct {
@@ -141,10 +143,14 @@ func (o *options) measure(rig *harness.Rig, r *result) error {
 	}
 	r.PipeNs = harness.Round(through.NsPerPacket-same.NsPerPacket, 1)
 
-	for sender, to := range []*float64{&r.OneThroughput, &r.TwoThroughput} {
-		if *to, err = o.most(rig, sender, r.OneNsPerPacket); err != nil {
+	for sender, to := range []struct{ packets, cores *float64 }{
+		{&r.OneThroughput, &r.OneCores}, {&r.TwoThroughput, &r.TwoCores},
+	} {
+		t, err := o.most(rig, sender, r.OneNsPerPacket)
+		if err != nil {
 			return err
 		}
+		*to.packets, *to.cores = harness.Round(t.PerSecond, 0), harness.Round(t.Cores, 2)
 	}
 	r.unforwarded = errors.Join(one.Check(), two.Check(), same.Check(), through.Check())
 	return nil
@@ -153,22 +159,24 @@ func (o *options) measure(rig *harness.Rig, r *result) error {
 // mostPPS bounds what a sender is asked for.
 const mostPPS = 100_000
 
-// most returns how many packets per second of a sender were forwarded at best.
-// It begins with what one core might take, and offers more until packets are left.
-func (o *options) most(rig *harness.Rig, sender int, nsPerPacket float64) (float64, error) {
-	best := 0.0
+// most returns how many packets of a sender were forwarded at best. It begins with
+// what one core might take, and offers more until a third is left.
+func (o *options) most(rig *harness.Rig, sender int, nsPerPacket float64) (best harness.Throughput, err error) {
 	run := harness.Run{Duration: 2 * time.Second, Senders: []int{sender}}
 	for pps := 1e9 / nsPerPacket / float64(o.Consumers); pps < mostPPS; pps *= 1.4 {
 		run.Rate = pps / float64(o.Layer.PPS)
-		v, share, err := rig.Throughput(run)
+		t, err := rig.Throughput(run)
 		if err != nil {
-			return 0, err
+			return best, err
 		}
-		if best = max(best, harness.Round(v, 0)); share < 0.9 {
+		if t.PerSecond > best.PerSecond {
+			best = t
+		}
+		if t.Share < 0.67 {
 			return best, nil
 		}
 	}
-	return 0, fmt.Errorf("sender %d can't offer more than is forwarded", sender)
+	return best, fmt.Errorf("sender %d can't offer more than is forwarded", sender)
 }
 
 // alternate takes slices of two groups of senders, of which what b sends goes

@@ -222,22 +222,40 @@ func (r *Rig) ProductSlice(run Run) (Slice, error) {
 	return v, nil
 }
 
-// Throughput returns how many packets per second of the clock on the wall were
-// forwarded, and what share that is of those that run offered.
-func (r *Rig) Throughput(run Run) (perSecond, share float64, err error) {
+// A Throughput is how many packets were forwarded per second of the clock on the
+// wall, what share that is of those that were offered, and the cores that it took.
+type Throughput struct{ PerSecond, Share, Cores float64 }
+
+// Throughput offers what run says, after what came before has been forwarded.
+func (r *Rig) Throughput(run Run) (t Throughput, err error) {
 	before, err := r.counters()
+	for deadline := time.Now().Add(5 * patience); err == nil && time.Now().Before(deadline); {
+		time.Sleep(5 * drained)
+		last := before.RTPPacketsSent
+		if before, err = r.counters(); before.RTPPacketsSent == last {
+			break
+		}
+	}
 	if err != nil {
-		return 0, 0, err
+		return t, err
+	}
+	c0, err := ProcessCPU()
+	if err != nil {
+		return t, err
 	}
 	start := time.Now()
 	ran, err := r.Run(run)
 	if err != nil {
-		return 0, 0, err
+		return t, err
 	}
-	took := time.Since(start)
+	took := time.Since(start).Seconds()
+	c1, err := ProcessCPU()
+	if err != nil {
+		return t, err
+	}
 	after, err := r.counters()
 	sent := float64(after.RTPPacketsSent - before.RTPPacketsSent)
-	return sent / took.Seconds(), sent / float64(max(ran.Copies, 1)), err
+	return Throughput{sent / took, sent / float64(max(ran.Copies, 1)), (c1 - c0).Seconds() / took}, err
 }
 
 // referenceSlice is one second of the reference loop, measured by the clock of
