@@ -21,6 +21,8 @@ import (
 // A tapWorld sends opus through a PlainTransport that encrypts.
 type tapWorld struct {
 	t      *testing.T
+	worker *worker
+	router Router
 	in     Producer
 	out    PlainTransport
 	conn   net.PacketConn
@@ -28,7 +30,8 @@ type tapWorld struct {
 }
 
 func newTapWorld(t *testing.T) *tapWorld {
-	r := testRouter(t, testWorker(t))
+	worker := testWorker(t)
+	r := testRouter(t, worker)
 	p := testProduce(t, testDirect(t, r), audioOptions(1))
 	out, err := r.CreatePlainTransport(t.Context(), PlainTransportOptions{ListenInfo: udp(), EnableSRTP: true})
 	require.NoError(t, err)
@@ -39,7 +42,7 @@ func newTapWorld(t *testing.T) *tapWorld {
 	keys := *out.SRTPParameters()
 	require.NoError(t, out.Connect(t.Context(), PlainTransportConnectOptions{IP: to.Addr(), Port: to.Port(), SRTPParameters: &keys}))
 	testConsume(t, r, out, p)
-	return &tapWorld{t: t, in: p, out: out, conn: conn, source: opus(1)}
+	return &tapWorld{t: t, worker: worker, router: r, in: p, out: out, conn: conn, source: opus(1)}
 }
 
 // send forwards one packet and returns when it has come.
@@ -240,6 +243,37 @@ func TestTapHasNoHoles(t *testing.T) {
 	require.NoError(t, err)
 	list, _, _ := tapped(t, g.Bytes())
 	require.Equal(t, 3, len(list), "packets")
+}
+
+// Whatever closes the Transport ends a Tap, also one whose writer waits just now.
+func TestTapClosing(t *testing.T) {
+	for name, end := range map[string]func(*tapWorld) error{
+		"Transport": func(w *tapWorld) error { return w.out.Close() },
+		"Router":    func(w *tapWorld) error { return w.router.Close() },
+		"Worker":    func(w *tapWorld) error { return w.worker.Close() },
+		"Kill":      func(w *tapWorld) error { return w.worker.Kill(nil) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newTapWorld(t)
+			var file bytes.Buffer
+			taken := w.tap(t.Context(), &file, TapOptions{})
+			w.send()
+			require.NoError(t, end(w))
+			r, err := taken()
+			require.NoError(t, err)
+			assert.EqualValues(t, file.Len(), r.Bytes)
+
+			w = newTapWorld(t)
+			g := newGate()
+			taken = w.tapTo(t.Context(), g, g.waits, TapOptions{})
+			w.send()
+			require.NoError(t, end(w))
+			wait(t, w.out.Done(), "end of the transport")
+			close(g.open)
+			_, err = taken()
+			require.NoError(t, err)
+		})
+	}
 }
 
 // A writer is a function that writes.

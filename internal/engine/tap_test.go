@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/mafalda-sfu/mafalda/internal/rtcp"
 	"github.com/mafalda-sfu/mafalda/internal/rtp"
 	"github.com/mafalda-sfu/mafalda/internal/srtp"
 )
@@ -51,6 +52,42 @@ func TestTap(t *testing.T) {
 	r.m.UntapTransport("outA", out)
 	r.send(false)
 	require.Len(t, in.Packets(), 3)
+}
+
+// A pipe in memory has a Tap at each end, with the addresses of its ports, which
+// see RTP one way and RTCP the other.
+func TestTapLane(t *testing.T) {
+	p := newLanePair(t, false)
+	near, far := NewTap(64, 2000), NewTap(64, 2000)
+	require.NoError(t, p.a.m.TapTransport("pa", near))
+	require.NoError(t, p.b.m.TapTransport("pb", far))
+	p.inject(3)
+	p.turn()
+	require.NoError(t, p.b.m.RequestKeyFrame("c"))
+	p.b.d.now += time.Second
+	p.b.turn(p.b.d.now)
+	p.a.turn(p.a.d.now)
+	for _, end := range []struct {
+		tap *Tap
+		out bool // RTP goes that way
+	}{{near, true}, {far, false}} {
+		media, control := 0, 0
+		for len(end.tap.Packets()) > 0 {
+			x := <-end.tap.Packets()
+			require.True(t, x.Local.IsValid() && x.Remote.IsValid())
+			if rtcp.Is(x.Data) {
+				if x.Out != end.out {
+					control++
+				}
+				continue
+			}
+			require.Equal(t, end.out, x.Out)
+			require.Len(t, x.Data, x.Length)
+			media++
+		}
+		assert.Equal(t, 3, media)
+		assert.Positive(t, control)
+	}
 }
 
 // Data is in a Tap as packets of SCTP.
