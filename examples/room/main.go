@@ -443,6 +443,7 @@ func (r *room) welcome(ctx context.Context, ports mafalda.WebRTCServer, p *peer,
 		return err
 	}
 	p.send(message{Type: "joined", ID: p.id})
+	r.tellSpeaker(p)
 	for _, q := range r.peers {
 		if q == p || q.id == "" {
 			continue
@@ -504,6 +505,7 @@ func (r *room) welcomeProgram(ctx context.Context, p *peer) error {
 		return err
 	}
 	p.send(message{Type: "joined", ID: p.id, Streams: streams})
+	r.tellSpeaker(p)
 	for _, q := range r.peers {
 		if q != p {
 			r.connect(ctx, p, p.producers(), q)
@@ -646,12 +648,20 @@ func (r *room) listen(ctx context.Context, producers []mafalda.Producer) error {
 func (r *room) speaks() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.tellSpeaker(r.peers...)
+}
+
+// tellSpeaker tells those who speaks, if anybody does who is still there.
+func (r *room) tellSpeaker(to ...*peer) {
 	s := r.dominant.Load()
+	if s == nil {
+		return
+	}
 	for _, from := range r.peers {
 		if !slices.Contains(from.producers(), s.Producer) {
 			continue
 		}
-		for _, p := range r.peers {
+		for _, p := range to {
 			p.send(message{Type: "speaker", Peer: from.id})
 		}
 	}

@@ -303,6 +303,20 @@ func TestSpeakerLeaves(t *testing.T) {
 	open(t, web, "c").wait(func(m message) bool { return m.Type == "peers" && len(m.Peers) == 2 })
 }
 
+// TestSpeakerIsTold: who comes later hears who speaks, though nothing changes.
+func TestSpeakerIsTold(t *testing.T) {
+	s, web := newServer(t)
+	a := open(t, web, "a")
+	id := a.wait(func(m message) bool { return m.Type == "joined" }).ID
+	s.mu.Lock()
+	r := s.rooms["lobby"]
+	s.mu.Unlock()
+	r.talk(t, r.peers[0], 1, 10)
+	speaks := func(m message) bool { return m.Type == "speaker" && m.Peer == id }
+	a.wait(speaks)
+	open(t, web, "b").wait(speaks)
+}
+
 func TestHostilePage(t *testing.T) {
 	s, web := newServer(t)
 	good := open(t, web, "good")
