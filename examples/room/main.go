@@ -7,7 +7,8 @@
 // sdpbridge turns the SDP into Producers and Consumers.
 //
 // With -workers a room is as large as the machine: package vertical spreads it,
-// and the page /workers shows over what.
+// and the page /workers shows over what. A few people stay on one Worker, unless
+// -policy spread puts them on all.
 //
 // A program on this machine may be in a room as well: it joins over the same
 // WebSocket, and sends and receives plain RTP. See examples/ffmpeg.
@@ -27,6 +28,7 @@ import (
 	"flag"
 	"fmt"
 	"log"
+	"maps"
 	"math/big"
 	"net"
 	"net/http"
@@ -46,6 +48,7 @@ import (
 	"github.com/mafalda-sfu/mafalda"
 	"github.com/mafalda-sfu/mafalda/sdpbridge"
 	"github.com/mafalda-sfu/mafalda/vertical"
+	"github.com/mafalda-sfu/mafalda/vertical/placement"
 	"golang.org/x/net/websocket"
 )
 
@@ -72,7 +75,15 @@ var (
 	announced = flag.String("announced", "", "`address` under which browsers reach this machine, if it is behind NAT")
 	mediaPort = flag.Uint("media-port", 44444, "UDP and TCP `port` of media; with -workers the first of as many")
 	workers   = flag.Int("workers", 1, "spread the rooms over up to `n` Workers, but no more than there are CPUs; see /workers")
+	policy    = flag.String("policy", "concentrate", "with -workers, the `rule` by which a Transport gets its Worker: concentrate, spread, cascade or twochoice; docs/vertical.md tells them apart")
 )
+
+var policies = map[string]func() placement.Policy{
+	"concentrate": placement.Concentrate,
+	"spread":      placement.Spread,
+	"cascade":     func() placement.Policy { return placement.CascadeHysteresis(0, 0) },
+	"twochoice":   func() placement.Policy { return placement.TwoChoice(uint64(time.Now().UnixNano())) },
+}
 
 func main() {
 	flag.Parse()
@@ -100,11 +111,18 @@ func run(ctx context.Context) error {
 		return fmt.Errorf("-workers %d is not between 1 and 1000", *workers)
 	}
 	if *mediaPort == 0 || *mediaPort > 65536-uint(*workers) {
-		return fmt.Errorf("-media-port %d is no port, or one of as many as Workers is none", *mediaPort)
+		return fmt.Errorf("-media-port %d is not between 1 and %d, where %d ports in a row begin", *mediaPort, 65536-*workers, *workers)
+	}
+	place, ok := policies[*policy]
+	switch {
+	case !ok:
+		return fmt.Errorf("-policy %q is none of %s", *policy, strings.Join(slices.Sorted(maps.Keys(policies)), ", "))
+	case *policy != "concentrate" && *workers == 1:
+		return fmt.Errorf("-policy %s has nothing to choose from without -workers", *policy)
 	}
 	s := &server{sfu: mafalda.New(), rooms: make(map[string]*room)}
 	if *workers > 1 {
-		s.sfu = vertical.New(s.sfu, vertical.Options{MaxWorkers: workers}) // and that is all
+		s.sfu = vertical.New(s.sfu, vertical.Options{MaxWorkers: workers, Policy: place()}) // and that is all
 	}
 	defer s.sfu.Close()
 	worker, err := s.sfu.CreateWorker(ctx, mafalda.WorkerSettings{LogLevel: mafalda.LogLevelWarn})
@@ -145,12 +163,24 @@ func run(ctx context.Context) error {
 	if !at.IP.IsUnspecified() {
 		ips = []netip.Addr{at.AddrPort().Addr()}
 	}
-	fmt.Println("Open this in two windows, and any other path for another room:")
+	var hosts []string
 	if *announced != "" && !at.IP.IsLoopback() {
-		fmt.Printf("  %s://%s/lobby\n", scheme, net.JoinHostPort(*announced, strconv.Itoa(at.Port)))
+		hosts = append(hosts, *announced)
 	}
 	for _, ip := range ips {
-		fmt.Printf("  %s://%s/lobby\n", scheme, netip.AddrPortFrom(ip.Unmap(), uint16(at.Port)))
+		if host := ip.Unmap().String(); host != *announced {
+			hosts = append(hosts, host)
+		}
+	}
+	for i, host := range hosts {
+		hosts[i] = scheme + "://" + net.JoinHostPort(host, strconv.Itoa(at.Port))
+	}
+	fmt.Println("Open this in two windows, and any other path for another room:")
+	for _, host := range hosts {
+		fmt.Printf("  %s/lobby\n", host)
+	}
+	if *workers > 1 {
+		fmt.Printf("What each Worker does:\n  %s/workers\n", hosts[len(hosts)-1])
 	}
 	if err := web.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return err
@@ -231,6 +261,10 @@ func (s *server) handler() http.Handler {
 		mux.HandleFunc("GET /workers/usage", func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", "application/json")
 			json.NewEncoder(w).Encode(v.Usage())
+		})
+	} else {
+		mux.HandleFunc("GET /workers", func(w http.ResponseWriter, r *http.Request) {
+			http.Error(w, "There is one Worker. Start the room with -workers 2, and this page shows what each does.", http.StatusNotFound)
 		})
 	}
 	mux.HandleFunc("GET /{room}", func(w http.ResponseWriter, r *http.Request) {

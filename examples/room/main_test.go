@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"flag"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -155,10 +156,12 @@ func (b *browser) publish() {
 func TestRoom(t *testing.T) {
 	s, web := newServer(t)
 	meet(t, s, web)
-	resp, err := http.Get(web.URL + "/workers/usage")
-	require.NoError(t, err)
-	require.NoError(t, resp.Body.Close())
-	require.Equal(t, http.StatusNotFound, resp.StatusCode)
+	for _, path := range []string{"/workers", "/workers/usage"} {
+		resp, err := http.Get(web.URL + path)
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		require.Equal(t, http.StatusNotFound, resp.StatusCode, path)
+	}
 }
 
 // A plenty has CPUs for everybody: tests run in many processes at a time.
@@ -341,6 +344,22 @@ func TestPage(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, resp.Body.Close())
 		require.Equal(t, status, resp.StatusCode, path)
+	}
+}
+
+// TestWrongFlags: what can't be is told before anything is opened.
+func TestWrongFlags(t *testing.T) {
+	for _, c := range []struct{ flag, value, says string }{
+		{"workers", "0", "between 1 and 1000"},
+		{"media-port", "0", "between 1 and 65535"},
+		{"policy", "random", "cascade, concentrate, spread, twochoice"},
+		{"policy", "spread", "without -workers"},
+		{"announced", "not an address", "neither an IP address nor a host name"},
+	} {
+		f := flag.Lookup(c.flag)
+		require.NoError(t, f.Value.Set(c.value))
+		require.ErrorContains(t, run(t.Context()), c.says)
+		require.NoError(t, f.Value.Set(f.DefValue))
 	}
 }
 
