@@ -141,7 +141,7 @@ func run(ctx context.Context) error {
 		if errors.Is(err, mafalda.ErrInvalidArgument) {
 			return fmt.Errorf("-announced: %w", err)
 		}
-		return fmt.Errorf("-media-port %d: %w", *mediaPort, err)
+		return fmt.Errorf("opening the ports of media, from -media-port %d on: %w", *mediaPort, err)
 	}
 	listener, err := net.Listen("tcp", *addr)
 	if err != nil {
