@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -121,11 +122,13 @@ func (r *Registry) Holders(limit int) []Holder {
 
 func (r *Registry) file(i int) string { return filepath.Join(r.dir, "cpu"+strconv.Itoa(i)) }
 
-// who returns the PIDs of all holders for an error.
+// who returns the PIDs of all holders, each once, for an error.
 func (r *Registry) who(limit int) string {
 	var pids []string
 	for _, h := range r.Holders(limit) {
-		pids = append(pids, strconv.Itoa(h.PID))
+		if pid := strconv.Itoa(h.PID); !slices.Contains(pids, pid) {
+			pids = append(pids, pid)
+		}
 	}
 	if pids == nil {
 		return ""
