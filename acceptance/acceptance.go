@@ -4,9 +4,18 @@
 //
 //	func TestAcceptance(t *testing.T) {
 //		acceptance.Run(t, acceptance.Target{
-//			New: func(t testing.TB) mafalda.SFU { return mypkg.New() },
+//			New: func(t testing.TB) mafalda.SFU {
+//				sfu := mypkg.New()
+//				t.Cleanup(func() { sfu.Close() })
+//				return sfu
+//			},
 //		})
 //	}
+//
+// It takes about half a minute. The cases wait more than they work: where there
+// are few CPUs go test -parallel 16 is faster. One case is run by its name:
+//
+//	go test -run 'TestAcceptance/^Consumer$/^PauseResume$' .
 //
 // The cases look at the implementation from outside: they call it, listen to
 // its events, and exchange real packets with it, as endpoints of WebRTC over
