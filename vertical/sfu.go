@@ -13,7 +13,8 @@ import (
 )
 
 // An SFU is a [mafalda.SFU] with virtual Workers and Routers on the real ones of
-// an inner SFU.
+// an inner SFU. Its methods may be called by many goroutines at a time. Init and
+// Born are those of its [wrap.Life], and not for who uses it.
 type SFU struct {
 	wrap.Life
 	// Constant after New.
@@ -37,7 +38,9 @@ type SFU struct {
 var _ mafalda.SFU = (*SFU)(nil)
 
 // New returns an SFU over inner. Zero or one options may be given; of wrong ones
-// CreateWorker tells. Closing it closes inner.
+// CreateWorker tells. Closing it closes inner, which it has for itself from now
+// on. To look at a real Worker, or to kill one and see what happens, is allowed:
+// inner.Workers() has them, by the ids that [Usage] and [WorkerDied] give.
 func New(inner mafalda.SFU, options ...Options) *SFU {
 	s := &SFU{inner: inner}
 	var o Options
@@ -86,7 +89,9 @@ func (s *SFU) Workers() []mafalda.Worker {
 }
 
 // CreateWorker implements [mafalda.SFU]. The Worker is virtual: nothing is started
-// yet.
+// yet, unless settings name files, which only a real Worker can try.
+// Errors: [mafalda.ErrInvalidArgument] for settings or [Options];
+// [mafalda.ErrUnavailable]; [mafalda.ErrClosed].
 func (s *SFU) CreateWorker(ctx context.Context, settings mafalda.WorkerSettings) (mafalda.Worker, error) {
 	w, err := s.createWorker(ctx, settings)
 	if err != nil {

@@ -8,7 +8,9 @@ import (
 )
 
 // Events are the events of an [SFU] itself. They come on the goroutine that found
-// out, with no lock held.
+// out, with no lock held; listeners of several may run at a time. One that does
+// not return delays the call that found out, or the next measurement, but no
+// packet.
 type Events struct {
 	// WorkerDied: a real Worker ended without being closed. What lived on it has
 	// been closed before.
@@ -25,7 +27,7 @@ type Events struct {
 // WorkerDied says which real Worker died.
 type WorkerDied struct {
 	WorkerID string
-	Err      error // the cause; never nil
+	Err      error // the cause, as Died of the real Worker tells it; never nil
 }
 
 // NewRouter says where a virtual Router has a real one.
@@ -34,15 +36,17 @@ type NewRouter struct {
 	WorkerID string         // of the real Worker
 }
 
-// Usage is how much of what there may be is used.
+// Usage is how much of what there may be is used. It is a copy. Its JSON is for a
+// page or a dashboard.
 type Usage struct {
 	// MaxWorkers is how many real Workers there may be, for each set of settings.
 	MaxWorkers int `json:"maxWorkers"`
 	// Workers are the real ones, in the order in which they were started.
 	Workers []WorkerUsage `json:"workers"`
-	// Routers are the virtual ones, and Transports, Producers, Consumers and their
-	// data counterparts what they have; Pipes are those between real Workers, one
-	// for each Producer and destination.
+	// Routers are the virtual ones. Transports, Producers and Consumers are what
+	// they have: what pipes are made of is not counted, DataProducers count as
+	// Producers and DataConsumers as Consumers. Pipes are those between real
+	// Workers, one for each Producer and destination.
 	Routers    int `json:"routers"`
 	Transports int `json:"transports"`
 	Producers  int `json:"producers"`
@@ -59,26 +63,34 @@ type Usage struct {
 	High bool `json:"high"`
 }
 
-// WorkerUsage is what one real Worker does. Rates are of the last second.
+// WorkerUsage is what one real Worker does. Load and rates are those of the last
+// measurement, once a second; all are 0 before the first one.
 type WorkerUsage struct {
+	// ID is that of the real Worker, which is among the Workers of the inner SFU,
+	// and PID its process: this one, unless it has a WorkerBin.
 	ID  string `json:"id"`
 	PID int    `json:"pid"`
 	// CPU is its own load, 1 is one core.
-	CPU              float64       `json:"cpu"`
-	PacketsPerSecond float64       `json:"packetsPerSecond"`
-	BytesPerSecond   float64       `json:"bytesPerSecond"`
-	MaxTurn          time.Duration `json:"maxTurn"` // ns
+	CPU float64 `json:"cpu"`
+	// PacketsPerSecond and BytesPerSecond are what it receives and sends, together.
+	// 0 if the inner Worker is no [mafalda.LoadReporter].
+	PacketsPerSecond float64 `json:"packetsPerSecond"`
+	BytesPerSecond   float64 `json:"bytesPerSecond"`
+	// MaxTurn is how long a packet may have waited in that second; see
+	// [mafalda.Load]. Nanoseconds in JSON.
+	MaxTurn time.Duration `json:"maxTurn"`
 	// Expected is CPU and what Transports will add that were placed lately.
 	Expected float64 `json:"expected"`
 	// Headroom is how much Expected is below Options.WatermarkWorker.
 	Headroom float64 `json:"headroom"`
-	// Routers are the real ones there.
+	// Routers are the real ones there. The rest is counted as in Usage.
 	Routers    int `json:"routers"`
 	Transports int `json:"transports"`
 	Producers  int `json:"producers"`
 	Consumers  int `json:"consumers"`
-	PipesIn    int `json:"pipesIn"`
-	PipesOut   int `json:"pipesOut"`
+	// PipesIn are the pipes that end there, PipesOut those that begin there.
+	PipesIn  int `json:"pipesIn"`
+	PipesOut int `json:"pipesOut"`
 }
 
 // loadInterval is how often real Workers are measured.
@@ -190,7 +202,8 @@ func (s *SFU) loadLocked() float64 {
 	return load
 }
 
-// Usage returns how much is used now. Loads are measured once a second.
+// Usage returns how much is used now. Loads are measured once a second. It does
+// not wait, and costs a look at each object of the SFU.
 func (s *SFU) Usage() Usage {
 	s.mu.Lock()
 	defer s.mu.Unlock()

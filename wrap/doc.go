@@ -39,7 +39,12 @@
 // ended.
 //
 // The other way goes by the method Inner that every pass-through has. What
-// embeds one has it too.
+// embeds one has it too. Its result is the interface of the same name: where go
+// doc shows an I, that of a [Worker] is a mafalda.Worker.
+//
+// Methods of a pass-through may be called by many goroutines at a time. They wait
+// when the inner ones do, and return what these return, errors too, with outer
+// objects in place of inner ones.
 //
 // # Events
 //

@@ -12,7 +12,10 @@ import (
 // has methods of its own for what it does differently, and can be compared.
 //
 // A nil hook means the pass-through itself. A hook may register listeners and
-// look up other objects of the [Space], but not the one it makes.
+// look up other objects of the [Space], but not the one it makes. It is called
+// once for each inner object, with no lock held, on the goroutine that met the
+// object first; hooks of several objects may run at a time. Whoever else meets the
+// object waits for it.
 type Hooks struct {
 	Worker                func(*Worker) mafalda.Worker
 	WebRTCServer          func(*WebRTCServer) mafalda.WebRTCServer
