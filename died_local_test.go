@@ -20,10 +20,12 @@ func TestDied(t *testing.T) {
 		assert.True(t, x.worker.Died())
 		assert.True(t, x.router.Closed())
 	})
-	require.NoError(t, x.worker.(Killer).Kill(errors.New("planted")))
+	planted := errors.New("planted")
+	require.NoError(t, x.worker.(Killer).Kill(planted))
 	wait(t, x.worker.Done(), "Done")
 	assert.Equal(t, fields(inWorker, `worker!Died worker.o!Close`), x.take())
 	require.Error(t, why)
+	assert.ErrorIs(t, why, planted)
 	assert.Contains(t, why.Error(), "planted")
 	assert.Contains(t, why.Error(), "backend_engine_local.go", "the stack")
 

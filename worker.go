@@ -202,7 +202,9 @@ type LoadReporter interface {
 // then. Ask with a type assertion.
 type Killer interface {
 	// Kill lets the Worker die as if it had failed for that reason, which may be
-	// nil: at once, without a word to its peers. It does not wait for the end.
+	// nil: at once, without a word to its peers. It does not wait for the end. What
+	// Died tells then is reason in the sense of [errors.Is], with a stack in its
+	// text; not where the Worker is a process of its own.
 	// Errors: [ErrWorkerClosed].
 	Kill(reason error) error
 }

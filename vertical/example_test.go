@@ -56,10 +56,11 @@ func ExampleNew() {
 		}
 	}
 	show()
-	if err := inner.Workers()[0].(mafalda.Killer).Kill(errors.New("a test")); err != nil {
+	reason := errors.New("a test")
+	if err := inner.Workers()[0].(mafalda.Killer).Kill(reason); err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println("died:", <-died != nil)
+	fmt.Println("died:", errors.Is(<-died, reason))
 	for range 3 {
 		fmt.Println(<-closed)
 	}

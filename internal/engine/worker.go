@@ -64,6 +64,12 @@ type PanicError struct {
 
 func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v\n%s", e.Value, e.Stack) }
 
+// Unwrap returns the value of the panic if it is an error.
+func (e *PanicError) Unwrap() error {
+	err, _ := e.Value.(error)
+	return err
+}
+
 // Start starts a Worker. It ends with [Worker.Close], or by a panic.
 func Start(cfg Config) (*Worker, error) {
 	if cfg.Driver == nil {
