@@ -12,16 +12,22 @@ import (
 // openChromium opens a page in a Chromium of its own.
 func openChromium(t *testing.T, ctx context.Context, s *signalling, p *page) {
 	t.Helper()
-	start(t, nil, "chromium",
-		"--headless=new", "--no-sandbox", "--disable-gpu", "--user-data-dir="+t.TempDir(),
+	start(t, nil, "chromium", chromiumFlags(t,
+		"--unsafely-treat-insecure-origin-as-secure="+s.http.URL, // where it is not on a loopback address
+		s.url(p))...)
+	require.NoError(t, p.loaded(ctx))
+}
+
+// chromiumFlags are those that a test needs, and more.
+func chromiumFlags(t *testing.T, more ...string) []string {
+	return append([]string{
+		"--headless=new", "--no-sandbox", "--disable-gpu", "--user-data-dir=" + t.TempDir(),
 		"--no-first-run", "--no-default-browser-check", "--disable-component-update", "--disable-sync",
 		"--disable-background-networking", "--disable-breakpad", "--log-level=3", "--disable-dev-shm-usage",
 		"--autoplay-policy=no-user-gesture-required",
 		"--disable-background-timer-throttling", "--disable-renderer-backgrounding",
 		"--disable-backgrounding-occluded-windows", "--window-size=1000,700",
-		"--unsafely-treat-insecure-origin-as-secure="+s.http.URL, // where it is not on a loopback address
-		s.url(p))
-	require.NoError(t, p.loaded(ctx))
+	}, more...)
 }
 
 // A pair is two pages in two browsers, for one test after the other.
