@@ -74,6 +74,12 @@ type directTransport struct {
 	carrier
 }
 
+var (
+	_ mafalda.PacketTapper = (*webRTCTransport)(nil)
+	_ mafalda.PacketTapper = (*plainTransport)(nil)
+	_ mafalda.PacketTapper = (*pipeTransport)(nil)
+)
+
 func (s *SFU) newWebRTCTransport(pass *wrap.WebRTCTransport) mafalda.WebRTCTransport {
 	tag := pass.Inner().AppData().(*transportTag) // see newTransport
 	return tag.outer.get(func() transport {

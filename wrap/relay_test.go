@@ -1,6 +1,8 @@
 package wrap_test
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"net/netip"
 	"reflect"
@@ -190,8 +192,23 @@ func TestEveryCarrierIsKnown(t *testing.T) {
 	assert.Equal(t, carriers, found)
 }
 
-// TestAbilities checks that what a Worker can do besides is passed through, and
-// what an inner Worker can't do is said.
+// TestEveryMethodIsPassedThrough fails when the objects of mafalda.New get a method,
+// of an ability that is asked for by a type assertion, which is not passed through.
+func TestEveryMethodIsPassedThrough(t *testing.T) {
+	sctp := reflect.TypeFor[mafalda.WebRTCTransport]() // a DirectTransport has its methods too, but nobody may know
+	for _, o := range newWorld(t, wrap.NewSpace(wrap.Hooks{})).childrenFirst() {
+		outer := reflect.ValueOf(o)
+		inner := outer.MethodByName("Inner").Call(nil)[0].Elem()
+		for m := range inner.Type().Methods() {
+			if _, ok := sctp.MethodByName(m.Name); !ok {
+				assert.True(t, outer.MethodByName(m.Name).IsValid(), "%T lacks %s", o, m.Name)
+			}
+		}
+	}
+}
+
+// TestAbilities checks that what objects can do besides is passed through, and what
+// an inner object can't do is said.
 func TestAbilities(t *testing.T) {
 	x := newWorld(t, wrap.NewSpace(wrap.Hooks{}))
 	_, err := x.worker.(mafalda.LoadReporter).Load(t.Context())
@@ -208,6 +225,16 @@ func TestAbilities(t *testing.T) {
 	requireUnsupported(t, err)
 	requireUnsupported(t, modest.(mafalda.Killer).Kill(nil))
 
+	var file bytes.Buffer
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = x.plain.(mafalda.PacketTapper).Tap(ctx, &file, mafalda.TapOptions{})
+	require.ErrorIs(t, err, context.Canceled)
+	_, err = x.plain.(mafalda.PacketTapper).Tap(t.Context(), &file, mafalda.TapOptions{MaxPackets: -1})
+	require.ErrorIs(t, err, mafalda.ErrInvalidArgument)
+	_, err = wrap.NewSpace(wrap.Hooks{}).PlainTransport(modestTransport{x.plain}).(mafalda.PacketTapper).Tap(t.Context(), &file, mafalda.TapOptions{})
+	requireUnsupported(t, err)
+
 	require.NoError(t, x.worker.(mafalda.Killer).Kill(nil))
 	<-x.worker.Done()
 	require.True(t, x.worker.Died())
@@ -217,6 +244,9 @@ func TestAbilities(t *testing.T) {
 
 // A modestWorker has no abilities but those of every Worker.
 type modestWorker struct{ mafalda.Worker }
+
+// A modestTransport has none but those of every PlainTransport.
+type modestTransport struct{ mafalda.PlainTransport }
 
 func requireUnsupported(t testing.TB, err error) {
 	t.Helper()

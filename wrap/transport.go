@@ -2,6 +2,8 @@ package wrap
 
 import (
 	"context"
+	"errors"
+	"io"
 
 	"github.com/mafalda-sfu/mafalda"
 )
@@ -17,6 +19,8 @@ type Transport struct {
 }
 
 var _ mafalda.Transport = (*Transport)(nil)
+
+var _ mafalda.PacketTapper = (*Transport)(nil)
 
 func newTransport(s *Space, inner mafalda.Transport) *Transport {
 	t := new(Transport)
@@ -144,6 +148,17 @@ func (t *Transport) SetMinOutgoingBitrate(ctx context.Context, bitrate int) erro
 // EnableTraceEvent implements [mafalda.Transport].
 func (t *Transport) EnableTraceEvent(ctx context.Context, types ...mafalda.TraceEventType) error {
 	return t.fail(t.inner.EnableTraceEvent(ctx, types...))
+}
+
+// Tap implements [mafalda.PacketTapper]. The error is [errors.ErrUnsupported] if the
+// inner Transport is none.
+func (t *Transport) Tap(ctx context.Context, w io.Writer, o mafalda.TapOptions) (mafalda.TapResult, error) {
+	x, ok := t.inner.(mafalda.PacketTapper)
+	if !ok {
+		return mafalda.TapResult{}, t.fail(&mafalda.Error{Op: "Tap", Object: "Transport", ID: t.ID(), Err: errors.ErrUnsupported})
+	}
+	r, err := x.Tap(ctx, w, o)
+	return r, t.fail(err)
 }
 
 // Stats implements [mafalda.Transport].
