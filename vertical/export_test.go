@@ -29,3 +29,11 @@ func Kill(t mafalda.Transport, reason error) error {
 func SameWorker(a, b mafalda.Transport) bool {
 	return a.(transport).part().rr.w == b.(transport).part().rr.w
 }
+
+// RealRouters returns how many real Routers r has, or will have.
+func RealRouters(r mafalda.Router) int {
+	v := r.(*router)
+	v.w.s.mu.Lock()
+	defer v.w.s.mu.Unlock()
+	return len(v.reals)
+}

@@ -38,7 +38,12 @@ type room struct {
 
 func newRoom(t testing.TB, o vertical.Options) *room {
 	t.Helper()
-	r := &room{inner: mafalda.New()}
+	return newRoomOn(t, mafalda.New(), o)
+}
+
+func newRoomOn(t testing.TB, inner mafalda.SFU, o vertical.Options) *room {
+	t.Helper()
+	r := &room{inner: inner}
 	r.sfu = vertical.New(r.inner, o)
 	t.Cleanup(func() { assert.NoError(t, r.sfu.Close()) })
 	var err error

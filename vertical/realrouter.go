@@ -123,11 +123,19 @@ func (rr *realRouter) create(o mafalda.RouterOptions) {
 		rr.gone()
 		return
 	}
-	if rr.r.Closed() {
+	if rr.r.Closed() || rr.isOver() {
 		_ = rr.Close() // nothing can be done about it
 		return
 	}
 	rr.r.w.s.events.NewRouter.Emit(NewRouter{Router: rr.r, WorkerID: rr.w.inner.ID()})
+}
+
+// isOver reports whether everybody who wanted rr gave up.
+func (rr *realRouter) isOver() bool {
+	s := rr.r.w.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return rr.over
 }
 
 // updated brings the codecs to those of the virtual Router.

@@ -164,9 +164,17 @@ func (y *realServer) create() {
 	close(y.ready)
 	if y.inner.Closed() { // perhaps before that
 		y.gone()
-	} else if y.x.Closed() {
+	} else if y.x.Closed() || y.isOver() {
 		_ = y.inner.Close() // nothing can be done about it
 	}
+}
+
+// isOver reports whether everybody who wanted y gave up.
+func (y *realServer) isOver() bool {
+	s := y.x.w.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return y.over
 }
 
 // Close closes the ports; those that are being opened close themselves.

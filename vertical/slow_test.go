@@ -1,0 +1,109 @@
+package vertical_test
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/mafalda-sfu/mafalda"
+	"github.com/mafalda-sfu/mafalda/vertical"
+	"github.com/mafalda-sfu/mafalda/wrap"
+)
+
+// A gate lets calls of an inner SFU wait, as if it were far away.
+type gate struct {
+	closed  atomic.Bool
+	arrived chan struct{} // one for each call that waits
+	open    chan struct{} // closed when they may go on
+}
+
+func newGate() *gate { return &gate{arrived: make(chan struct{}, 16), open: make(chan struct{})} }
+
+func (g *gate) pass() {
+	if g.closed.Load() {
+		g.arrived <- struct{}{}
+		<-g.open
+	}
+}
+
+// A slowWorker waits at a gate before it creates something.
+type slowWorker struct {
+	*wrap.Worker
+	g *gate
+}
+
+func (w *slowWorker) CreateRouter(ctx context.Context, o mafalda.RouterOptions) (mafalda.Router, error) {
+	w.g.pass()
+	return w.Worker.CreateRouter(ctx, o)
+}
+
+func (w *slowWorker) CreateWebRTCServer(ctx context.Context, o mafalda.WebRTCServerOptions) (mafalda.WebRTCServer, error) {
+	w.g.pass()
+	return w.Worker.CreateWebRTCServer(ctx, o)
+}
+
+// newSlowRoom is newRoom, with a gate below.
+func newSlowRoom(t testing.TB, o vertical.Options) (*room, *gate) {
+	t.Helper()
+	g := newGate()
+	r := newRoomOn(t, wrap.NewSpace(wrap.Hooks{
+		Worker: func(w *wrap.Worker) mafalda.Worker { return &slowWorker{w, g} },
+	}).SFU(mafalda.New()), o)
+	return r, g
+}
+
+// giveUp has f wait at the gate, ends its context, and lets what it left behind go on.
+func (g *gate) giveUp(t testing.TB, f func(context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	g.closed.Store(true)
+	answer := make(chan error, 1)
+	go func() { answer <- f(ctx) }() // ends with ctx
+	<-g.arrived
+	cancel()
+	require.ErrorIs(t, <-answer, context.Canceled)
+	g.closed.Store(false)
+}
+
+func TestWhoGivesUpLeavesNoRouter(t *testing.T) {
+	r, g := newSlowRoom(t, now(1))
+	g.giveUp(t, func(ctx context.Context) error {
+		_, err := r.router.CreateDirectTransport(ctx, mafalda.DirectTransportOptions{})
+		return err
+	})
+	// The linger is over before the Router is there.
+	eventually(t, "nobody counts on it", func() bool { return vertical.RealRouters(r.router) == 0 })
+	close(g.open)
+	eventually(t, "what is empty is closed", func() bool { return len(r.inner.Workers()) == 0 })
+}
+
+func TestWhoGivesUpLeavesNoPort(t *testing.T) {
+	r, g := newSlowRoom(t, now(2))
+	server, err := r.worker.CreateWebRTCServer(t.Context(), mafalda.WebRTCServerOptions{
+		ListenInfos: []mafalda.ListenInfo{{Protocol: mafalda.ProtocolUDP, IP: loopback}},
+	})
+	require.NoError(t, err)
+	// Two real Routers, so that nothing but a server has to be created.
+	a, _, b := r.direct(t), r.direct(t), r.direct(t)
+	require.False(t, vertical.SameWorker(a, b))
+	// The next Transport goes where the server has no port yet.
+	create := func(ctx context.Context) error {
+		_, err := r.router.CreateWebRTCTransport(ctx, mafalda.WebRTCTransportOptions{WebRTCServer: server})
+		return err
+	}
+	var late atomic.Pointer[mafalda.WebRTCServer]
+	for _, w := range r.inner.Workers() {
+		w.Observer().NewWebRTCServer.On(func(x mafalda.WebRTCServer) { late.Store(&x) })
+	}
+	g.giveUp(t, create)
+	close(g.open)
+	eventually(t, "the port that nobody wants is closed", func() bool {
+		x := late.Load()
+		return x != nil && (*x).Closed()
+	})
+	d, err := server.Dump(t.Context())
+	require.NoError(t, err)
+	require.Len(t, d.UDPSockets, 1)
+}
