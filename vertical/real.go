@@ -97,10 +97,14 @@ func (w *worker) choose(registered func(*realWorker) bool, only *realWorker, gro
 	var candidates []*realWorker
 	total := 0
 	for _, x := range s.real {
-		if x.key != w.key || x.over {
+		if x.over {
 			continue
 		}
-		total++
+		if x.key == w.key {
+			total++
+		} else if x != only { // which had these settings once
+			continue
+		}
 		if only != nil && x != only {
 			continue
 		}
