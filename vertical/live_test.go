@@ -15,7 +15,6 @@ import (
 	"github.com/mafalda-sfu/mafalda"
 	"github.com/mafalda-sfu/mafalda/vertical"
 	"github.com/mafalda-sfu/mafalda/vertical/registry"
-	"github.com/mafalda-sfu/mafalda/wrap"
 )
 
 const patience = 10 * time.Second
@@ -326,52 +325,6 @@ func TestAWorkerDies(t *testing.T) {
 	eventually(t, "a third real Router", func() bool { return routers.Load() == 3 })
 	require.False(t, c.Closed())
 	require.Equal(t, 2, r.sfu.Usage().Pipes)
-}
-
-// A loaded is a Worker whose load a test chooses.
-type loaded struct {
-	*wrap.Worker
-	load *atomic.Int32 // per cent
-}
-
-func (w *loaded) Load(context.Context) (mafalda.Load, error) {
-	return mafalda.Load{CPU: float64(w.load.Load()) / 100, PacketsPerSecond: 7}, nil
-}
-
-func TestHighWater(t *testing.T) {
-	var load atomic.Int32
-	space := wrap.NewSpace(wrap.Hooks{Worker: func(w *wrap.Worker) mafalda.Worker { return &loaded{w, &load} }})
-	o := now(1)
-	sfu := vertical.New(space.SFU(mafalda.New()), o)
-	t.Cleanup(func() { assert.NoError(t, sfu.Close()) })
-	w, err := sfu.CreateWorker(t.Context(), mafalda.WorkerSettings{})
-	require.NoError(t, err)
-	r := &room{router: newRouter(t, w)}
-	var high, low atomic.Int32
-	sfu.Events().HighWater.On(func(u vertical.Usage) {
-		assert.True(t, u.High)
-		assert.InDelta(t, 0.95, u.Load, 1e-9)
-		high.Add(1)
-	})
-	sfu.Events().LowWater.On(func(u vertical.Usage) {
-		assert.False(t, u.High)
-		low.Add(1)
-	})
-	load.Store(95)
-	r.direct(t)
-	eventually(t, "HighWater", func() bool { return high.Load() == 1 })
-	u := sfu.Usage()
-	require.Len(t, u.Workers, 1)
-	require.Equal(t, 7.0, u.Workers[0].PacketsPerSecond)
-	require.Zero(t, u.Headroom)
-	load.Store(85) // below the watermark, but not enough
-	eventually(t, "85 %", func() bool { return sfu.Usage().Load == 0.85 })
-	require.Zero(t, low.Load())
-	require.True(t, sfu.Usage().High)
-	load.Store(20)
-	eventually(t, "LowWater", func() bool { return low.Load() == 1 })
-	require.EqualValues(t, 1, high.Load())
-	require.InDelta(t, 0.4, sfu.Usage().Headroom, 0.011)
 }
 
 func TestCodecsOfAllWorkers(t *testing.T) {

@@ -191,19 +191,23 @@ func (s *SFU) startLocked(w *worker) *realWorker {
 }
 
 func (x *realWorker) start() {
+	s := x.s
 	x.err = x.acquire()
 	if x.err == nil {
-		x.inner, x.err = x.s.inner.CreateWorker(context.Background(), x.settings)
+		x.inner, x.err = s.inner.CreateWorker(context.Background(), x.settings)
 	}
 	if x.err != nil {
 		x.inner = nil // not a nil pointer in an interface
 		x.gone()
 		close(x.ready)
+		if errors.Is(x.err, errNoCPU) {
+			s.lookAtWater()
+		}
 		return
 	}
 	var once sync.Once
 	died := func(err error) {
-		once.Do(func() { x.s.events.WorkerDied.Emit(WorkerDied{WorkerID: x.inner.ID(), Err: err}) })
+		once.Do(func() { s.events.WorkerDied.Emit(WorkerDied{WorkerID: x.inner.ID(), Err: err}) })
 	}
 	x.inner.Events().Died.On(died)
 	x.inner.Observer().Close.On(func(struct{}) { x.gone() })
@@ -214,9 +218,9 @@ func (x *realWorker) start() {
 			died(mafalda.ErrWorkerClosed)
 		}
 	}
-	x.s.mu.Lock()
-	closed := x.s.Closed()
-	x.s.mu.Unlock()
+	s.mu.Lock()
+	closed := s.Closed()
+	s.mu.Unlock()
 	if closed {
 		_ = x.inner.Close() // nothing can be done about it
 		return
@@ -231,6 +235,7 @@ func (x *realWorker) acquire() error {
 	release, err := s.opts.Registry.Acquire(s.opts.CPUs)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.refused = errors.Is(err, mafalda.ErrUnavailable)
 	if err == nil {
 		x.cpu = &cpu{release: release}
 		s.cpus = append(s.cpus, x.cpu)

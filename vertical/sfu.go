@@ -31,6 +31,7 @@ type SFU struct {
 	cpus    []*cpu        // guarded by mu; that this process has
 	real    []*realWorker // guarded by mu; in order of their start, until they are gone
 	high    bool          // guarded by mu; above the watermark of the node
+	refused bool          // guarded by mu; the Registry had no CPU when it was asked last
 
 	pipesMade int // guarded by mu
 }

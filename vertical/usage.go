@@ -17,8 +17,9 @@ type Events struct {
 	WorkerDied mafalda.Event[WorkerDied]
 	// NewRouter: a virtual Router got a real one, on a Worker where it had none.
 	NewRouter mafalda.Event[NewRouter]
-	// HighWater: the mean load of all real Workers that there may be rose above
-	// Options.WatermarkNode. It is time for another machine.
+	// HighWater: the mean load of all real Workers that there can be
+	// (Usage.Capacity) rose above Options.WatermarkNode, or there can be none. It is
+	// time for another machine.
 	HighWater mafalda.Event[Usage]
 	// LowWater: after HighWater, it has fallen 10 points below the watermark.
 	LowWater mafalda.Event[Usage]
@@ -41,6 +42,10 @@ type NewRouter struct {
 type Usage struct {
 	// MaxWorkers is how many real Workers there may be, for each set of settings.
 	MaxWorkers int `json:"maxWorkers"`
+	// Capacity is how many there can be, as far as is known: MaxWorkers, or, since
+	// the Registry had no further CPU when it was asked last, those that this process
+	// has.
+	Capacity int `json:"capacity"`
 	// Workers are the real ones, in the order in which they were started.
 	Workers []WorkerUsage `json:"workers"`
 	// Routers are the virtual ones. Transports, Producers and Consumers are what
@@ -56,7 +61,7 @@ type Usage struct {
 	PipesMade int `json:"pipesMade"`
 	// Load is the sum of that of all Workers, 1 is one core.
 	Load float64 `json:"load"`
-	// Headroom is how much load MaxWorkers can take until all are at
+	// Headroom is how much load Capacity Workers can take until all are at
 	// Options.WatermarkWorker.
 	Headroom float64 `json:"headroom"`
 	// High is true between HighWater and LowWater.
@@ -176,10 +181,11 @@ func (m *loadMeter) read(now time.Time, u mafalda.WorkerResourceUsage) mafalda.L
 func (s *SFU) lookAtWater() {
 	s.mu.Lock()
 	load := s.loadLocked()
-	mean := load / float64(max(1, *s.opts.MaxWorkers))
+	capacity := s.capacityLocked()
+	mean := load / float64(max(1, capacity))
 	was := s.high
 	switch {
-	case mean >= s.opts.WatermarkNode:
+	case s.refused && capacity == 0, mean >= s.opts.WatermarkNode:
 		s.high = true
 	case mean < s.opts.WatermarkNode-slack:
 		s.high = false
@@ -192,6 +198,13 @@ func (s *SFU) lookAtWater() {
 	case was && !now:
 		s.events.LowWater.Emit(s.Usage())
 	}
+}
+
+func (s *SFU) capacityLocked() int {
+	if s.refused {
+		return min(*s.opts.MaxWorkers, len(s.cpus))
+	}
+	return *s.opts.MaxWorkers
 }
 
 func (s *SFU) loadLocked() float64 {
@@ -207,7 +220,10 @@ func (s *SFU) loadLocked() float64 {
 func (s *SFU) Usage() Usage {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	u := Usage{MaxWorkers: *s.opts.MaxWorkers, Workers: []WorkerUsage{}, Load: s.loadLocked(), High: s.high, PipesMade: s.pipesMade}
+	u := Usage{
+		MaxWorkers: *s.opts.MaxWorkers, Capacity: s.capacityLocked(), Workers: []WorkerUsage{},
+		Load: s.loadLocked(), High: s.high, PipesMade: s.pipesMade,
+	}
 	index := map[*realWorker]int{}
 	now := time.Now()
 	expected := 0.0
@@ -231,7 +247,7 @@ func (s *SFU) Usage() Usage {
 			Routers:  x.routers, Transports: x.transports,
 		})
 	}
-	u.Headroom = max(0, float64(u.MaxWorkers)*s.opts.WatermarkWorker-expected)
+	u.Headroom = max(0, float64(u.Capacity)*s.opts.WatermarkWorker-expected)
 	at := func(rr *realRouter) *WorkerUsage {
 		if i, ok := index[rr.w]; ok {
 			return &u.Workers[i]
