@@ -75,15 +75,18 @@ func (w *worker) place(ctx context.Context, registered func(*realWorker) bool, o
 			return x, nil
 		}
 		w.leave(x)
-		if !grow || !errors.Is(x.err, errNoCPU) {
+		if !grow {
 			return nil, x.err
 		}
 		grow, full = false, x.err // among those that are there
 	}
 }
 
-// errNoCPU is that the Registry has none.
-var errNoCPU = errors.New("no CPU is free")
+// errNoCPU is that the Registry has none, errNoWorker that there are to be none.
+var (
+	errNoCPU    = errors.New("no CPU is free")
+	errNoWorker = fmt.Errorf("no Worker is there and none can be started: %w", mafalda.ErrUnavailable)
+)
 
 func (w *worker) choose(registered func(*realWorker) bool, only *realWorker, grow bool) (*realWorker, error) {
 	s := w.s
@@ -118,7 +121,7 @@ func (w *worker) choose(registered func(*realWorker) bool, only *realWorker, gro
 		if only != nil {
 			return nil, fmt.Errorf("the Worker has died: %w", mafalda.ErrUnavailable)
 		}
-		return nil, fmt.Errorf("no Worker is there and none can be started: %w", mafalda.ErrUnavailable)
+		return nil, errNoWorker
 	}
 	i := s.opts.Policy.Place(&v)
 	var x *realWorker

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/mafalda-sfu/mafalda"
+	"github.com/mafalda-sfu/mafalda/vertical"
 )
 
 // Two virtual Workers share a real one, on which one of them has a fixed port.
@@ -30,4 +31,34 @@ func TestFixedPortAfterUpdateSettings(t *testing.T) {
 	tr, err := r.router.CreateWebRTCTransport(t.Context(), mafalda.WebRTCTransportOptions{WebRTCServer: server})
 	require.NoError(t, err)
 	assert.Equal(t, port, tr.ICECandidates()[0].Port)
+}
+
+// Settings with files are tried on a real Worker; where there can be none, that is
+// said when one is needed, as for other settings.
+func TestFilesWithoutACPU(t *testing.T) {
+	files := mafalda.WorkerSettings{DTLSCertificateFile: "missing.pem", DTLSPrivateKeyFile: "missing.pem"}
+	none := now(2)
+	none.MaxWorkers = new(0)
+	taken := now(2)
+	taken.Registry = new(few)
+	for name, o := range map[string]vertical.Options{"MaxWorkers": none, "Registry": taken} {
+		sfu := vertical.New(mafalda.New(), o)
+		w, err := sfu.CreateWorker(t.Context(), files)
+		require.NoError(t, err, name)
+		_, err = newRouter(t, w).CreateDirectTransport(t.Context(), mafalda.DirectTransportOptions{})
+		require.ErrorIs(t, err, mafalda.ErrUnavailable, name)
+		require.NoError(t, sfu.Close())
+	}
+	r := newRoom(t, now(2))
+	_, err := r.sfu.CreateWorker(t.Context(), files)
+	require.ErrorIs(t, err, mafalda.ErrInvalidArgument)
+}
+
+func TestOverAClosedSFU(t *testing.T) {
+	inner := mafalda.New()
+	require.NoError(t, inner.Close())
+	sfu := vertical.New(inner)
+	require.True(t, sfu.Closed())
+	_, err := sfu.CreateWorker(t.Context(), mafalda.WorkerSettings{})
+	require.ErrorIs(t, err, mafalda.ErrClosed)
 }

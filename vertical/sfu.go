@@ -68,6 +68,9 @@ func New(inner mafalda.SFU, options ...Options) *SFU {
 	s.Life.Init()
 	s.Life.Born()
 	inner.Observer().Close.On(func(struct{}) { _ = s.Close() })
+	if inner.Closed() { // perhaps before that
+		_ = s.Close()
+	}
 	return s
 }
 
@@ -113,8 +116,9 @@ func (s *SFU) createWorker(ctx context.Context, settings mafalda.WorkerSettings)
 	}
 	w := newWorker(s, settings)
 	if settings.DTLSCertificateFile != "" || settings.WorkerBin != "" {
-		// Only a real Worker knows whether the files are good.
-		if err := w.try(ctx); err != nil {
+		// Only a real Worker knows whether the files are good. Where there can be none
+		// just now Transports will tell.
+		if err := w.try(ctx); err != nil && !errors.Is(err, errNoCPU) && !errors.Is(err, errNoWorker) {
 			return nil, err
 		}
 	}

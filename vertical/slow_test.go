@@ -2,6 +2,7 @@ package vertical_test
 
 import (
 	"context"
+	"fmt"
 	"sync/atomic"
 	"testing"
 
@@ -106,4 +107,27 @@ func TestWhoGivesUpLeavesNoPort(t *testing.T) {
 	d, err := server.Dump(t.Context())
 	require.NoError(t, err)
 	require.Len(t, d.UDPSockets, 1)
+}
+
+// A fickleSFU starts so many Workers, and then no more.
+type fickleSFU struct {
+	mafalda.SFU
+	left atomic.Int32
+}
+
+func (f *fickleSFU) CreateWorker(ctx context.Context, s mafalda.WorkerSettings) (mafalda.Worker, error) {
+	if f.left.Add(-1) < 0 {
+		return nil, &mafalda.Error{Op: "CreateWorker", Object: "SFU", Err: fmt.Errorf("too many open files: %w", mafalda.ErrUnavailable)}
+	}
+	return f.SFU.CreateWorker(ctx, s)
+}
+
+func TestWhatCanNotBeStartedIsNotNeeded(t *testing.T) {
+	inner := &fickleSFU{SFU: mafalda.New()}
+	r := newRoomOn(t, inner, now(4))
+	_, err := r.router.CreateDirectTransport(t.Context(), mafalda.DirectTransportOptions{})
+	require.ErrorContains(t, err, "too many open files")
+	inner.left.Store(1)
+	a, b := r.direct(t), r.direct(t)
+	require.True(t, vertical.SameWorker(a, b))
 }
