@@ -34,16 +34,15 @@ type realWorker struct {
 	err   error
 
 	// Guarded by s.mu.
-	cpu        *cpu
-	users      map[*worker]int // what virtual Workers have there: Transports, servers, RTPObservers
-	uses       int             // the sum of users
-	transports int             // of all virtual Routers
-	routers    int
-	meter      placement.Meter
-	load       mafalda.Load
-	usage      mafalda.WorkerResourceUsage
-	idle       *time.Timer // until it is closed, while it has no users
-	over       bool        // it takes nobody any more
+	cpu     *cpu
+	users   map[*worker]int // what virtual Workers have there: Transports, servers, RTPObservers
+	uses    int             // the sum of users
+	routers int
+	meter   placement.Meter
+	load    mafalda.Load
+	usage   mafalda.WorkerResourceUsage
+	idle    *time.Timer // until it is closed, while it has no users
+	over    bool        // it takes nobody any more
 }
 
 // settingsKey tells sets of settings apart.

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/mafalda-sfu/mafalda"
@@ -130,4 +131,19 @@ func TestWhatCanNotBeStartedIsNotNeeded(t *testing.T) {
 	inner.left.Store(1)
 	a, b := r.direct(t), r.direct(t)
 	require.True(t, vertical.SameWorker(a, b))
+}
+
+// A Router that closes while it gets a Transport.
+func TestUsageAfterACloseInBetween(t *testing.T) {
+	r := newRoom(t, workers(1))
+	other := &room{router: newRouter(t, r.worker)}
+	other.direct(t)
+	r.inner.Workers()[0].Observer().NewRouter.On(func(inner mafalda.Router) {
+		inner.Observer().NewTransport.On(func(mafalda.Transport) { assert.NoError(t, r.router.Close()) })
+	})
+	_, err := r.router.CreateDirectTransport(t.Context(), mafalda.DirectTransportOptions{})
+	require.ErrorIs(t, err, mafalda.ErrClosed)
+	u := r.sfu.Usage()
+	require.Equal(t, 1, u.Transports)
+	require.Equal(t, 1, u.Workers[0].Transports)
 }

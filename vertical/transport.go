@@ -138,8 +138,6 @@ func (r *router) newTransport(inner mafalda.Transport) {
 		return
 	}
 	r.transports = append(r.transports, t)
-	x := t.part().rr.w
-	x.transports++
 	server := t.part().server
 	if server != nil {
 		server.transports = append(server.transports, t)
@@ -157,7 +155,6 @@ func (t *carrier) ended() {
 	s := t.r.w.s
 	s.mu.Lock()
 	t.r.transports = without(t.r.transports, t.self)
-	t.rr.w.transports--
 	unhandled := t.server != nil && !t.serverClosing
 	s.mu.Unlock()
 	if unhandled {

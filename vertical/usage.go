@@ -244,7 +244,7 @@ func (s *SFU) Usage() Usage {
 			CPU: x.load.CPU, PacketsPerSecond: x.load.PacketsPerSecond, BytesPerSecond: x.load.BytesPerSecond,
 			MaxTurn: x.load.MaxTurn, Expected: load + recent,
 			Headroom: max(0, s.opts.WatermarkWorker-load-recent),
-			Routers:  x.routers, Transports: x.transports,
+			Routers:  x.routers,
 		})
 	}
 	u.Headroom = max(0, float64(u.Capacity)*s.opts.WatermarkWorker-expected)
@@ -263,6 +263,7 @@ func (s *SFU) Usage() Usage {
 			for _, t := range r.transports {
 				if !t.Closed() {
 					u.Transports++
+					at(t.part().rr).Transports++
 				}
 			}
 			for _, p := range r.producers {
