@@ -3,11 +3,12 @@
 // loopback interface. It prints JSON: for each number of Workers the CPU per
 // forwarded packet and what was forwarded in wall-clock time; the latency of one
 // Consumer on the Worker of the Producer and behind a pipe; and how long it takes,
-// when a Worker is killed under that load, until a Consumer that joins again on a
-// fresh one hears something.
+// when a Worker is killed under that load, until a Consumer of video that joins
+// again on a fresh one has something to decode: a key frame.
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -19,7 +20,9 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mafalda-sfu/mafalda"
@@ -30,7 +33,7 @@ import (
 var (
 	consumers = flag.Int("consumers", 1200, "how `many` Consumers there are, each on a Transport of its own")
 	rate      = flag.Int("rate", 50, "`packets` a second of the Producer")
-	size      = flag.Int("size", 1000, "`bytes` of a payload")
+	size      = flag.Int("size", 1000, "`bytes` of a payload, which is a frame where it is video")
 	length    = flag.Duration("time", 5*time.Second, "how `long` each part takes")
 	kills     = flag.Int("kills", 20, "how `many` times a Worker is killed")
 )
@@ -81,7 +84,7 @@ func quantilesOf(d []time.Duration) quantiles {
 
 func main() {
 	flag.Parse()
-	if *consumers < 1 || *rate < 1 || *size < 8 || *size > 1400 || *length < time.Second || *kills < 0 {
+	if *consumers < 1 || *rate < 1 || *size < 16 || *size > 1400 || *length < time.Second || *kills < 0 {
 		fmt.Fprintln(os.Stderr, "vertical: flags out of range")
 		os.Exit(2)
 	}
@@ -108,7 +111,7 @@ func measure(ctx context.Context) (*report, error) {
 		r.FanOut = append(r.FanOut, f)
 	}
 	for workers, q := range map[int]*quantiles{1: &r.Latency.Near, 2: &r.Latency.Piped} {
-		err := within(ctx, workers, func(b *bench) (err error) {
+		err := within(ctx, workers, opus, func(b *bench) (err error) {
 			*q, err = b.latency(ctx)
 			return err
 		})
@@ -117,7 +120,7 @@ func measure(ctx context.Context) (*report, error) {
 		}
 	}
 	if *kills > 0 {
-		err := within(ctx, 2, func(b *bench) error {
+		err := within(ctx, 2, vp8, func(b *bench) error {
 			q, err := b.recovery(ctx)
 			r.Recovery = &q
 			return err
@@ -134,6 +137,17 @@ type always struct{}
 
 func (always) Acquire(int) (release func(), err error) { return func() {}, nil }
 
+// The payload type of either codec.
+const payloadType = 100
+
+var (
+	opus = mafalda.RTPCodecParameters{MIMEType: "audio/opus", PayloadType: payloadType, ClockRate: 48000, Channels: 2}
+	vp8  = mafalda.RTPCodecParameters{
+		MIMEType: "video/VP8", PayloadType: payloadType, ClockRate: 90000,
+		RTCPFeedback: []mafalda.RTCPFeedback{{Type: "nack", Parameter: "pli"}},
+	}
+)
+
 // A bench is a Router with a Producer that receives packets all the time.
 type bench struct {
 	inner    mafalda.SFU
@@ -141,15 +155,15 @@ type bench struct {
 	router   mafalda.Router
 	producer mafalda.Producer
 	in       mafalda.PlainTransport
-	sink     *sink
+	crowd    *sink // of Consumers that are only there
+	probe    *sink // of those that are looked at
 
 	begin time.Time
 	stop  func()
-	sent  int // known once stop has returned
 }
 
 // within runs f with a bench on so many Workers.
-func within(ctx context.Context, workers int, f func(*bench) error) error {
+func within(ctx context.Context, workers int, codec mafalda.RTPCodecParameters, f func(*bench) error) error {
 	b := &bench{inner: mafalda.New(), begin: time.Now()}
 	b.sfu = vertical.New(b.inner, vertical.Options{CPUs: workers, Registry: always{}, Policy: placement.Spread()})
 	defer b.sfu.Close()
@@ -158,7 +172,7 @@ func within(ctx context.Context, workers int, f func(*bench) error) error {
 		return err
 	}
 	b.router, err = w.CreateRouter(ctx, mafalda.RouterOptions{MediaCodecs: []mafalda.RouterRTPCodecCapability{
-		{MIMEType: "audio/opus", ClockRate: 48000, Channels: 2},
+		{MIMEType: codec.MIMEType, ClockRate: codec.ClockRate, Channels: codec.Channels, PreferredPayloadType: new(uint8(payloadType))},
 	}})
 	if err != nil {
 		return err
@@ -166,20 +180,24 @@ func within(ctx context.Context, workers int, f func(*bench) error) error {
 	if b.in, err = b.router.CreatePlainTransport(ctx, plain(true)); err != nil {
 		return err
 	}
+	kind, _, _ := strings.Cut(codec.MIMEType, "/")
 	b.producer, err = b.in.Produce(ctx, mafalda.ProducerOptions{
-		Kind: mafalda.MediaKindAudio,
+		Kind: mafalda.MediaKind(kind),
 		RTPParameters: mafalda.RTPParameters{
-			Codecs:    []mafalda.RTPCodecParameters{{MIMEType: "audio/opus", PayloadType: 100, ClockRate: 48000, Channels: 2}},
-			Encodings: []mafalda.RTPEncodingParameters{{SSRC: 1}},
+			Codecs: []mafalda.RTPCodecParameters{codec}, Encodings: []mafalda.RTPEncodingParameters{{SSRC: 1}},
 		},
 	})
 	if err != nil {
 		return err
 	}
-	if b.sink, err = newSink(); err != nil {
+	if b.crowd, err = newSink(); err != nil {
 		return err
 	}
-	defer b.sink.close()
+	defer b.crowd.close()
+	if b.probe, err = newSink(); err != nil {
+		return err
+	}
+	defer b.probe.close()
 	if err := b.send(); err != nil {
 		return err
 	}
@@ -193,18 +211,39 @@ func plain(comedia bool) mafalda.PlainTransportOptions {
 	}
 }
 
-// send begins to send packets that have the time of their sending as payload.
+// What payloads of VP8 begin with: a descriptor (RFC 7741 §4.2) and the tag of a
+// frame, which for a key frame has its size too (RFC 6386 §9.1).
+var (
+	keyFrame   = []byte{0x10, 0x10, 0x02, 0x00, 0x9d, 0x01, 0x2a, 0x40, 0x01, 0xf0, 0x00}
+	deltaFrame = []byte{0x10, 0x11, 0x02, 0x00}
+)
+
+// send begins to send packets: of sound those that have the time of their sending as
+// payload, of video a frame each, which is a key frame when one was asked for.
 func (b *bench) send() error {
 	conn, err := net.DialUDP("udp", nil, &net.UDPAddr{IP: loopback.AsSlice(), Port: int(b.in.Tuple().LocalPort)})
 	if err != nil {
 		return err
 	}
-	end, ended := make(chan struct{}), make(chan struct{})
-	go func() { // ends with stop
-		defer close(ended)
+	var wanted atomic.Bool // a key frame
+	var running sync.WaitGroup
+	end := make(chan struct{})
+	running.Go(func() { // ends with conn
+		p := make([]byte, 2000)
+		for {
+			n, err := conn.Read(p)
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			if err == nil && wantsKeyFrame(p[:n]) {
+				wanted.Store(true)
+			}
+		}
+	})
+	running.Go(func() { // ends with stop
 		defer conn.Close()
 		packet := make([]byte, 12+*size)
-		packet[0], packet[1] = 0x80, 100
+		packet[0], packet[1] = 0x80, 0x80|payloadType
 		binary.BigEndian.PutUint32(packet[8:], 1)
 		tick := time.NewTicker(time.Second / time.Duration(*rate))
 		defer tick.Stop()
@@ -216,23 +255,39 @@ func (b *bench) send() error {
 			}
 			binary.BigEndian.PutUint16(packet[2:], uint16(n))
 			binary.BigEndian.PutUint32(packet[4:], uint32(n*960))
-			binary.BigEndian.PutUint64(packet[12:], uint64(time.Since(b.begin)))
-			if _, err := conn.Write(packet); err == nil {
-				b.sent++
+			switch {
+			case b.producer.Kind() == mafalda.MediaKindAudio:
+				binary.BigEndian.PutUint64(packet[12:], uint64(time.Since(b.begin)))
+			case n == 0 || wanted.Swap(false):
+				copy(packet[12:], keyFrame)
+			default:
+				copy(packet[12:], deltaFrame)
 			}
+			_, _ = conn.Write(packet) // one that is lost does not count
 		}
-	}()
-	b.stop = sync.OnceFunc(func() { close(end); <-ended })
+	})
+	b.stop = sync.OnceFunc(func() { close(end); running.Wait() })
 	return nil
 }
 
-// join adds a Consumer on a Transport of its own, which sends to the sink.
-func (b *bench) join(ctx context.Context) (mafalda.PlainTransport, mafalda.Consumer, error) {
+// wantsKeyFrame reports whether there is a PLI in an RTCP compound (RFC 4585 §6.3.1).
+func wantsKeyFrame(p []byte) bool {
+	for len(p) >= 4 {
+		if p[0] == 0x81 && p[1] == 206 {
+			return true
+		}
+		p = p[min(len(p), 4+4*int(binary.BigEndian.Uint16(p[2:]))):]
+	}
+	return false
+}
+
+// join adds a Consumer on a Transport of its own, which sends to a sink.
+func (b *bench) join(ctx context.Context, to *sink) (mafalda.PlainTransport, mafalda.Consumer, error) {
 	t, err := b.router.CreatePlainTransport(ctx, plain(false))
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := t.Connect(ctx, mafalda.PlainTransportConnectOptions{IP: loopback, Port: b.sink.port()}); err != nil {
+	if err := t.Connect(ctx, mafalda.PlainTransportConnectOptions{IP: loopback, Port: to.port()}); err != nil {
 		return nil, nil, err
 	}
 	c, err := t.Consume(ctx, mafalda.ConsumerOptions{ProducerID: b.producer.ID(), RTPCapabilities: b.router.RTPCapabilities()})
@@ -266,10 +321,10 @@ func forwarded(ctx context.Context, list []mafalda.Consumer) (n int, err error) 
 }
 
 func measureFanOut(ctx context.Context, workers int) (f fanOut, err error) {
-	err = within(ctx, workers, func(b *bench) error {
+	err = within(ctx, workers, opus, func(b *bench) error {
 		var list []mafalda.Consumer
 		for range *consumers {
-			_, c, err := b.join(ctx)
+			_, c, err := b.join(ctx, b.crowd)
 			if err != nil {
 				return err
 			}
@@ -313,7 +368,7 @@ func measureFanOut(ctx context.Context, workers int) (f fanOut, err error) {
 // latency measures one Consumer: with one Worker it is where the Producer is, with
 // two it is on the other one.
 func (b *bench) latency(ctx context.Context) (quantiles, error) {
-	_, c, err := b.join(ctx)
+	_, c, err := b.join(ctx, b.probe)
 	if err != nil {
 		return quantiles{}, err
 	}
@@ -321,59 +376,77 @@ func (b *bench) latency(ctx context.Context) (quantiles, error) {
 	var all []time.Duration
 	deadline := time.Now().Add(*length)
 	for time.Now().Before(deadline) {
-		sent, at, err := b.sink.next(ssrc)
+		payload, at, err := b.probe.next(ssrc)
 		if err != nil {
 			return quantiles{}, err
 		}
-		all = append(all, at.Sub(b.begin)-sent)
+		all = append(all, at.Sub(b.begin)-time.Duration(binary.BigEndian.Uint64(payload)))
 	}
 	return quantilesOf(all), nil
 }
 
-// recovery kills the Worker of a Consumer again and again, while others are served,
-// and measures how long it takes until one that joins again gets a packet.
+// recovery kills the Worker of half the Consumers again and again, and measures how
+// long it takes until the first that joins again, on a fresh Worker, gets a key
+// frame. Then the others come back.
 func (b *bench) recovery(ctx context.Context) (quantiles, error) {
-	for range *consumers / 2 {
-		if _, _, err := b.join(ctx); err != nil {
+	on := map[mafalda.Worker]int{} // Transports of the crowd
+	join := func() error {
+		t, _, err := b.join(ctx, b.crowd)
+		if err == nil {
+			on[b.workerOf(t)]++
+		}
+		return err
+	}
+	for range *consumers {
+		if err := join(); err != nil {
 			return quantiles{}, err
 		}
 	}
 	var all []time.Duration
 	for range *kills {
-		t, err := b.elsewhere(ctx)
-		if err != nil {
-			return quantiles{}, err
+		victim := b.other()
+		if victim == nil || on[victim] == 0 {
+			return quantiles{}, errors.New("all Transports are on one Worker")
 		}
 		began := time.Now()
-		if err := b.workerOf(t).(mafalda.Killer).Kill(errors.New("benchmark")); err != nil {
+		if err := victim.(mafalda.Killer).Kill(errors.New("benchmark")); err != nil {
 			return quantiles{}, err
 		}
-		<-t.Done()
-		_, c, err := b.join(ctx)
+		<-victim.Done()
+		t, c, err := b.join(ctx, b.probe)
 		if err != nil {
 			return quantiles{}, err
 		}
-		_, at, err := b.sink.next(c.RTPParameters().Encodings[0].SSRC)
+		at, err := b.probe.nextKeyFrame(c.RTPParameters().Encodings[0].SSRC)
 		if err != nil {
 			return quantiles{}, err
 		}
 		all = append(all, at.Sub(began))
+		if w := b.workerOf(t); w != b.other() || on[w] > 0 {
+			return quantiles{}, errors.New("the Consumer that joined again is not on a fresh Worker")
+		}
+		for range on[victim] {
+			if err := join(); err != nil {
+				return quantiles{}, err
+			}
+		}
+		delete(on, victim)
+		if err := t.Close(); err != nil {
+			return quantiles{}, err
+		}
 	}
 	return quantilesOf(all), nil
 }
 
-// elsewhere joins until the Transport is not on the Worker of the Producer.
-func (b *bench) elsewhere(ctx context.Context) (mafalda.Transport, error) {
-	for range 10_000 {
-		t, _, err := b.join(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if w := b.workerOf(t); w != nil && w != b.workerOf(b.in) {
-			return t, nil
+// other returns the real Worker where the Producer is not, or nil.
+func (b *bench) other() mafalda.Worker {
+	in := b.workerOf(b.in)
+	for _, w := range b.inner.Workers() {
+		if w != in {
+			return w
 		}
 	}
-	return nil, errors.New("all Transports are on one Worker")
+	return nil
 }
 
 // workerOf returns the real Worker of a Transport, or nil. Inner Transports have
@@ -407,24 +480,34 @@ func (s *sink) close() { s.conn.Close() }
 
 func (s *sink) port() uint16 { return s.conn.LocalAddr().(*net.UDPAddr).AddrPort().Port() }
 
-// next returns when the next packet of a stream was sent and when it came.
-func (s *sink) next(ssrc uint32) (sent time.Duration, at time.Time, err error) {
+// next returns the payload of the next packet of a stream, and when it came.
+func (s *sink) next(ssrc uint32) (payload []byte, at time.Time, err error) {
 	if err := s.conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
-		return 0, time.Time{}, err
+		return nil, time.Time{}, err
 	}
 	b := make([]byte, 2000)
 	for {
 		n, err := s.conn.Read(b)
 		if err != nil {
-			return 0, time.Time{}, err
+			return nil, time.Time{}, err
 		}
-		if b[1]&0x7f != 100 || n < 28 || binary.BigEndian.Uint32(b[8:]) != ssrc {
+		if b[1]&0x7f != payloadType || n < 28 || binary.BigEndian.Uint32(b[8:]) != ssrc {
 			continue
 		}
 		header := 12
 		if b[0]&0x10 != 0 { // header extensions
 			header += 4 + 4*int(binary.BigEndian.Uint16(b[14:]))
 		}
-		return time.Duration(binary.BigEndian.Uint64(b[header:])), time.Now(), nil
+		return b[min(header, n):n], time.Now(), nil
+	}
+}
+
+// nextKeyFrame returns when the next key frame of a stream came.
+func (s *sink) nextKeyFrame(ssrc uint32) (time.Time, error) {
+	for {
+		payload, at, err := s.next(ssrc)
+		if err != nil || bytes.HasPrefix(payload, keyFrame) {
+			return at, err
+		}
 	}
 }

@@ -56,7 +56,7 @@ func respectsSlack(v *View, i int) string {
 	return ""
 }
 
-// TestSimulation lets 10,000 peers join and leave twelve rooms on 8 CPUs.
+// TestSimulation lets peers join and leave twelve rooms on 8 CPUs, 10,000 times.
 func TestSimulation(t *testing.T) {
 	const cpus, rooms, events = 8, 12, 10_000
 	var table strings.Builder
