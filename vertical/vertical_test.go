@@ -63,7 +63,7 @@ func differences(n int) map[string]string {
 type census struct{ media, piped atomic.Int32 }
 
 // watch counts a case, whose SFU is sfu, when it ends.
-func (n *census) watch(t testing.TB, sfu *vertical.SFU) {
+func (c *census) watch(t testing.TB, sfu *vertical.SFU) {
 	var consumed atomic.Bool
 	sfu.Observer().NewWorker.On(func(w mafalda.Worker) {
 		w.Observer().NewRouter.On(func(r mafalda.Router) {
@@ -75,54 +75,53 @@ func (n *census) watch(t testing.TB, sfu *vertical.SFU) {
 	})
 	t.Cleanup(func() {
 		if consumed.Load() {
-			n.media.Add(1)
+			c.media.Add(1)
 			if sfu.Usage().PipesMade > 0 {
-				n.piped.Add(1)
+				c.piped.Add(1)
 			}
 		}
 	})
 }
 
-func TestAcceptance(t *testing.T) {
-	for _, n := range []int{1, 2, 4} {
-		t.Run(fmt.Sprint(n, " Workers"), func(t *testing.T) {
-			t.Parallel()
-			var count census
-			t.Run("cases", func(t *testing.T) { // returns when its parallel subtests have ended
-				acceptance.Run(t, acceptance.Target{
-					New: func(t testing.TB) mafalda.SFU {
-						sfu := vertical.New(mafalda.New(), workers(n))
-						t.Cleanup(func() { require.NoError(t, sfu.Close()) })
-						count.watch(t, sfu)
-						return sfu
-					},
-					Skip:      differences(n),
-					KillUnder: vertical.Kill,
-					Pipes:     min(n-1, 1),
-				})
-			})
-			media, piped := count.media.Load(), count.piped.Load()
-			t.Logf("%d of %d cases with media crossed a pipe", piped, media)
-			if n == 1 {
-				assert.Zero(t, piped)
-			} else {
-				assert.GreaterOrEqual(t, 3*piped, media, "fewer than a third of the cases with media crossed a pipe")
-			}
-		})
+// check fails unless what c counted fits so many real Workers.
+func (c *census) check(t *testing.T, workers int) {
+	media, piped := c.media.Load(), c.piped.Load()
+	t.Logf("%d of %d cases with media crossed a pipe", piped, media)
+	if workers == 1 {
+		assert.Zero(t, piped)
+	} else {
+		assert.GreaterOrEqual(t, 3*piped, media, "fewer than a third of the cases with media crossed a pipe")
 	}
 }
 
-// An SFU over an SFU: virtual Workers are the real ones of another.
-func TestAcceptanceTwice(t *testing.T) {
+// accept runs acceptance on SFUs over inner ones, with so many Workers each.
+func accept(t *testing.T, n, pipes int, inner func() mafalda.SFU) {
 	t.Parallel()
-	acceptance.Run(t, acceptance.Target{
-		New: func(t testing.TB) mafalda.SFU {
-			sfu := vertical.New(vertical.New(mafalda.New(), workers(2)), workers(2))
-			t.Cleanup(func() { require.NoError(t, sfu.Close()) })
-			return sfu
-		},
-		Skip:      differences(2),
-		KillUnder: vertical.Kill,
-		Pipes:     3, // the outer one, and one of the inner SFU to and from each of its ends
+	var count census
+	t.Run("cases", func(t *testing.T) { // returns when its parallel subtests have ended
+		acceptance.Run(t, acceptance.Target{
+			New: func(t testing.TB) mafalda.SFU {
+				sfu := vertical.New(inner(), workers(n))
+				t.Cleanup(func() { require.NoError(t, sfu.Close()) })
+				count.watch(t, sfu)
+				return sfu
+			},
+			Skip:      differences(n),
+			KillUnder: vertical.Kill,
+			Pipes:     pipes,
+		})
 	})
+	count.check(t, n)
+}
+
+func TestAcceptance(t *testing.T) {
+	for _, n := range []int{1, 2, 4} {
+		t.Run(fmt.Sprint(n, " Workers"), func(t *testing.T) { accept(t, n, min(n-1, 1), mafalda.New) })
+	}
+}
+
+// An SFU over an SFU: virtual Workers are the real ones of another. Media takes a
+// pipe of the outer one, and one of the inner SFU to and from each of its ends.
+func TestAcceptanceTwice(t *testing.T) {
+	accept(t, 2, 3, func() mafalda.SFU { return vertical.New(mafalda.New(), workers(2)) })
 }
