@@ -110,7 +110,7 @@ func (w *worker) choose(registered func(*realWorker) bool, only *realWorker, gro
 		if only != nil && x != only {
 			continue
 		}
-		c := placement.Candidate{Transports: x.uses, Registered: registered(x)}
+		c := placement.Candidate{PacketsPerSecond: x.load.PacketsPerSecond, Transports: x.uses, Registered: registered(x)}
 		c.Load, c.Recent = x.meter.Read(now)
 		v.Candidates = append(v.Candidates, c)
 		candidates = append(candidates, x)

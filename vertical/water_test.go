@@ -11,6 +11,7 @@ import (
 
 	"github.com/mafalda-sfu/mafalda"
 	"github.com/mafalda-sfu/mafalda/vertical"
+	"github.com/mafalda-sfu/mafalda/vertical/placement"
 	"github.com/mafalda-sfu/mafalda/wrap"
 )
 
@@ -108,4 +109,30 @@ func TestHighWaterWhereOthersHaveTheCPUs(t *testing.T) {
 	cpus.free.Store(3)
 	r.direct(t)
 	eventually(t, "LowWater", func() bool { return low.Load() == 2 })
+}
+
+// A witness is a policy that notes what it was told.
+type witness struct{ packets atomic.Int64 }
+
+func (p *witness) Place(v *placement.View) int {
+	if v.CanGrow {
+		return placement.New
+	}
+	p.packets.Store(int64(v.Candidates[0].PacketsPerSecond))
+	return 0
+}
+
+// A policy is told of the packet rate that the Worker measured.
+func TestPolicyKnowsThePackets(t *testing.T) {
+	var load atomic.Int32
+	p := new(witness)
+	o := now(1)
+	o.Policy = p
+	r := newRoomOn(t, wrap.NewSpace(wrap.Hooks{
+		Worker: func(w *wrap.Worker) mafalda.Worker { return &loaded{w, &load} },
+	}).SFU(mafalda.New()), o)
+	r.direct(t)
+	eventually(t, "a measure", func() bool { return r.sfu.Usage().Workers[0].PacketsPerSecond == 7 })
+	r.direct(t)
+	require.EqualValues(t, 7, p.packets.Load())
 }

@@ -22,6 +22,11 @@ type Candidate struct {
 	Load float64
 	// Recent is what Transports will add that were placed since; see [Meter].
 	Recent float64
+	// PacketsPerSecond is how many packets the Worker received and sent in the last
+	// second, 0 if nobody knows. Policies of this package go by the CPU, which is what
+	// packets cost; where something else gives out first, the network for one, a
+	// policy of your own may weigh them.
+	PacketsPerSecond float64
 	// Transports is how many the Worker has, those of all Routers.
 	Transports int
 	// Registered says that the Router in question has Transports there already.
