@@ -5,6 +5,7 @@ package registry
 import (
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"testing"
 
@@ -14,13 +15,19 @@ import (
 
 func TestDefault(t *testing.T) {
 	tmp := t.TempDir()
-	t.Setenv("XDG_RUNTIME_DIR", filepath.Join(tmp, "run"))
+	t.Setenv("TMPDIR", tmp)
+	run := filepath.Join(tmp, "run")
+	t.Setenv("XDG_RUNTIME_DIR", run)
 	r, err := Default()
 	require.NoError(t, err)
-	assert.Equal(t, filepath.Join(tmp, "run", "mafalda"), r.dir)
+	assert.NoFileExists(t, run, "nobody else can make it")
+	assert.Equal(t, filepath.Join(tmp, "mafalda-"+strconv.Itoa(os.Getuid())), r.dir)
+	require.NoError(t, os.Mkdir(run, 0o700))
+	r, err = Default()
+	require.NoError(t, err)
+	assert.Equal(t, filepath.Join(run, "mafalda"), r.dir)
 
 	t.Setenv("XDG_RUNTIME_DIR", "")
-	t.Setenv("TMPDIR", tmp)
 	for range 2 { // the second finds it
 		r, err = Default()
 		require.NoError(t, err)
@@ -35,4 +42,17 @@ func TestDefault(t *testing.T) {
 	require.NoError(t, os.Symlink(tmp, filepath.Join(elsewhere, "mafalda-"+strconv.Itoa(os.Getuid()))))
 	_, err = Default()
 	require.Error(t, err)
+}
+
+func TestFilesAreKept(t *testing.T) {
+	r, err := Open(t.TempDir())
+	require.NoError(t, err)
+	release, err := r.Acquire(1)
+	require.NoError(t, err)
+	defer release()
+	st, err := os.Stat(r.file(0))
+	require.NoError(t, err)
+	if st.Mode()&os.ModeSticky == 0 && runtime.GOOS == "linux" { // others refuse it for files
+		t.Error("what is not used for days may be removed")
+	}
 }

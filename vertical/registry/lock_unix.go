@@ -27,6 +27,7 @@ func lockFile(name string) (*os.File, error) {
 		}
 	}
 	if err == nil {
+		keep(f)
 		return f, nil
 	}
 	_ = f.Close() // the first error counts
@@ -34,6 +35,16 @@ func lockFile(name string) (*os.File, error) {
 		return nil, errLocked
 	}
 	return nil, &os.PathError{Op: "lock", Path: name, Err: err}
+}
+
+// keep sets the sticky bit, by which those who tidy up directories for temporary
+// files know what to leave alone (XDG Base Directory Specification). With the file
+// the lock would go, and somebody else could have the CPU as well.
+func keep(f *os.File) {
+	st, err := f.Stat()
+	if err == nil && st.Mode()&os.ModeSticky == 0 {
+		_ = f.Chmod(st.Mode() | os.ModeSticky) // of another user's file only he can, and has
+	}
 }
 
 // ours returns an error unless dir is a directory that belongs to this user.

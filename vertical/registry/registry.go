@@ -48,9 +48,13 @@ func Open(dir string) (*Registry, error) {
 	return &Registry{dir}, nil
 }
 
-// Default returns the Registry that all processes of this user share.
+// Default returns the Registry that all processes of this user share: in
+// XDG_RUNTIME_DIR, if that is a directory of this user, and else in the directory
+// for temporary files. Where these differ between processes, as for a service
+// beside a login session or in a container, they have to be given one with [Open].
 func Default() (*Registry, error) {
-	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" {
+	// After su the variable may still name that of somebody else.
+	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" && ours(dir) == nil {
 		return Open(filepath.Join(dir, "mafalda"))
 	}
 	dir := filepath.Join(os.TempDir(), "mafalda-"+strconv.Itoa(os.Getuid()))
