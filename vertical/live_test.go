@@ -71,11 +71,16 @@ func (r *room) direct(t testing.TB) mafalda.DirectTransport {
 
 func produce(t testing.TB, tr mafalda.Transport) mafalda.Producer {
 	t.Helper()
+	return produceSSRC(t, tr, 1)
+}
+
+func produceSSRC(t testing.TB, tr mafalda.Transport, ssrc uint32) mafalda.Producer {
+	t.Helper()
 	p, err := tr.Produce(t.Context(), mafalda.ProducerOptions{
 		Kind: mafalda.MediaKindAudio,
 		RTPParameters: mafalda.RTPParameters{
 			Codecs:    []mafalda.RTPCodecParameters{{MIMEType: "audio/opus", PayloadType: 111, ClockRate: 48000, Channels: 2}},
-			Encodings: []mafalda.RTPEncodingParameters{{SSRC: 1}},
+			Encodings: []mafalda.RTPEncodingParameters{{SSRC: ssrc}},
 		},
 	})
 	require.NoError(t, err)

@@ -30,7 +30,9 @@ type realRouter struct {
 
 	forgotten bool // it has ended
 
-	changing sync.Mutex // held by who changes the codecs; no listener runs then
+	// Held by who changes the codecs, and shared by those who need them as they are;
+	// no listener runs then.
+	changing sync.RWMutex
 }
 
 // An era is the time between two changes of a Router's codecs.
@@ -172,12 +174,15 @@ func (rr *realRouter) updated(ctx context.Context) error {
 // during calls f while rr has the codecs of an era, of which something is to be
 // piped there.
 func (rr *realRouter) during(e era, f func() error) error {
+	rr.changing.RLock()
+	if rr.now().update == e.update {
+		defer rr.changing.RUnlock()
+		return f()
+	}
+	rr.changing.RUnlock()
 	rr.changing.Lock()
 	defer rr.changing.Unlock()
-	s := rr.r.w.s
-	s.mu.Lock()
-	now := rr.era
-	s.mu.Unlock()
+	now := rr.now()
 	if now.update == e.update {
 		return f()
 	}
@@ -190,6 +195,14 @@ func (rr *realRouter) during(e era, f func() error) error {
 	// The error is that it has ended.
 	_ = rr.inner.UpdateMediaCodecs(context.Background(), cloneCodecs(now.codecs))
 	return err
+}
+
+// now returns the era of rr; the caller holds changing.
+func (rr *realRouter) now() era {
+	s := rr.r.w.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return rr.era
 }
 
 func (rr *realRouter) swapped() {
@@ -207,8 +220,8 @@ func (rr *realRouter) swapping() func() bool {
 	before := rr.swaps
 	s.mu.Unlock()
 	return func() bool {
-		rr.changing.Lock()
-		defer rr.changing.Unlock()
+		rr.changing.RLock()
+		defer rr.changing.RUnlock()
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		return before%2 == 1 || rr.swaps != before

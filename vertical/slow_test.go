@@ -3,8 +3,10 @@ package vertical_test
 import (
 	"context"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -46,12 +48,24 @@ func (w *slowWorker) CreateWebRTCServer(ctx context.Context, o mafalda.WebRTCSer
 	return w.Worker.CreateWebRTCServer(ctx, o)
 }
 
+// A slowRouter waits at a gate before it pipes.
+type slowRouter struct {
+	*wrap.Router
+	g *gate
+}
+
+func (r *slowRouter) PipeToRouter(ctx context.Context, o mafalda.PipeToRouterOptions) (mafalda.PipeToRouterResult, error) {
+	r.g.pass()
+	return r.Router.PipeToRouter(ctx, o)
+}
+
 // newSlowRoom is newRoom, with a gate below.
 func newSlowRoom(t testing.TB, o vertical.Options) (*room, *gate) {
 	t.Helper()
 	g := newGate()
 	r := newRoomOn(t, wrap.NewSpace(wrap.Hooks{
 		Worker: func(w *wrap.Worker) mafalda.Worker { return &slowWorker{w, g} },
+		Router: func(r *wrap.Router) mafalda.Router { return &slowRouter{r, g} },
 	}).SFU(mafalda.New()), o)
 	return r, g
 }
@@ -108,6 +122,32 @@ func TestWhoGivesUpLeavesNoPort(t *testing.T) {
 	d, err := server.Dump(t.Context())
 	require.NoError(t, err)
 	require.Len(t, d.UDPSockets, 1)
+}
+
+// Pipes to one place are made at a time: where that takes long, sixty take no longer.
+func TestPipesAreMadeAtATime(t *testing.T) {
+	r, g := newSlowRoom(t, now(2))
+	in, out := r.direct(t), r.direct(t)
+	require.False(t, vertical.SameWorker(in, out))
+	g.closed.Store(true)
+	var consumers sync.WaitGroup
+	for ssrc := range uint32(5) {
+		p := produceSSRC(t, in, ssrc+1)
+		consumers.Go(func() {
+			_, err := r.consume(t.Context(), out, p)
+			assert.NoError(t, err)
+		})
+	}
+	for range 5 {
+		select {
+		case <-g.arrived:
+		case <-time.After(patience):
+			t.Error("one waits for the other")
+		}
+	}
+	close(g.open)
+	consumers.Wait()
+	require.Equal(t, 5, r.sfu.Usage().Pipes)
 }
 
 // A fickleSFU starts so many Workers, and then no more.
