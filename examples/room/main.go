@@ -332,13 +332,13 @@ type peerInfo struct {
 
 // A room has a Router and who is in it.
 type room struct {
-	router  mafalda.Router
-	speaker mafalda.ActiveSpeakerObserver
+	router mafalda.Router
 
 	dominant atomic.Pointer[mafalda.DominantSpeaker] // who speaks
 
-	mu    sync.Mutex // held for one message at a time
-	peers []*peer    // guarded by mu
+	mu      sync.Mutex                    // held for one message at a time
+	peers   []*peer                       // guarded by mu
+	speaker mafalda.ActiveSpeakerObserver // guarded by mu
 }
 
 // A peer is one page, or a program. Its fields are guarded by the mutex of its room.
@@ -398,22 +398,52 @@ func (s *server) enter(ctx context.Context, name string, p *peer) (*room, error)
 		if err != nil {
 			return nil, err
 		}
-		speaker, err := router.CreateActiveSpeakerObserver(ctx, mafalda.ActiveSpeakerObserverOptions{})
-		if err != nil {
+		r = &room{router: router}
+		if err := r.watchSpeaker(ctx); err != nil {
 			router.Close()
 			return nil, err
 		}
-		r = &room{router: router, speaker: speaker}
-		speaker.Events().DominantSpeaker.On(func(d mafalda.DominantSpeaker) {
-			r.dominant.Store(&d)
-			go r.speaks() // who closes the Producer of who speaks holds the mutex: somebody else is dominant then
-		})
 		s.rooms[name] = r
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.peers = append(r.peers, p)
 	return r, nil
+}
+
+// watchSpeaker has the Router say who speaks.
+func (r *room) watchSpeaker(ctx context.Context) error {
+	speaker, err := r.router.CreateActiveSpeakerObserver(ctx, mafalda.ActiveSpeakerObserverOptions{})
+	if err != nil {
+		return err
+	}
+	r.speaker = speaker
+	speaker.Events().DominantSpeaker.On(func(d mafalda.DominantSpeaker) {
+		r.dominant.Store(&d)
+		go r.speaks() // who closes the Producer of who speaks holds the mutex: somebody else is dominant then
+	})
+	speaker.Events().RouterClose.On(func(struct{}) { go r.watchSpeakerAgain() }) // who closes the Router holds the mutex
+	return nil
+}
+
+// watchSpeakerAgain is for when a Worker under vertical died: the Router goes on
+// without what was there.
+func (r *room) watchSpeakerAgain() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.router.Closed() {
+		return
+	}
+	ctx := context.Background()
+	if err := r.watchSpeaker(ctx); err != nil {
+		log.Print("room: nobody says who speaks: ", err)
+		return
+	}
+	for _, p := range r.peers {
+		if err := r.listen(ctx, p.producers()); err != nil {
+			log.Print("room: nobody says whether somebody speaks: ", err)
+		}
+	}
 }
 
 // leave removes p, and the room with the last one.
@@ -454,6 +484,8 @@ func (r *room) welcome(ctx context.Context, ports mafalda.WebRTCServer, p *peer,
 				p.socket.Close() // a page that is still there comes again
 			}
 		})
+		// So it does when a Worker has died: vertical starts another.
+		(*t).Events().RouterClose.On(func(struct{}) { p.socket.Close() })
 	}
 	p.id = p.in.ID()
 	p.publish, err = sdpbridge.NewSession(sdpbridge.Options{Router: r.router, Transport: p.in, Accept: func(o *mafalda.ProducerOptions) bool {
@@ -560,6 +592,7 @@ func (r *room) plainTransport(ctx context.Context, p *peer, comedia bool) (mafal
 	})
 	if err == nil {
 		p.transports = append(p.transports, t)
+		t.Events().RouterClose.On(func(struct{}) { p.socket.Close() }) // as of a page
 	}
 	return t, err
 }
@@ -671,7 +704,7 @@ func (r *room) listen(ctx context.Context, producers []mafalda.Producer) error {
 		if p.Kind() != mafalda.MediaKindAudio {
 			continue
 		}
-		if err := r.speaker.AddProducer(ctx, p.ID()); err != nil {
+		if err := r.speaker.AddProducer(ctx, p.ID()); err != nil && !r.speaker.Closed() { // else the next one gets it
 			return err
 		}
 	}

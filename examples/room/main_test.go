@@ -2,10 +2,12 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"flag"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -185,6 +187,56 @@ func TestRoomOverTwoWorkers(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, page.Body.Close())
 	require.Equal(t, http.StatusOK, page.StatusCode)
+}
+
+// killUnder lets the Worker die on which find finds something.
+func killUnder(t *testing.T, inner mafalda.SFU, find func(mafalda.Router) bool) {
+	t.Helper()
+	for _, w := range inner.Workers() {
+		if slices.ContainsFunc(w.Routers(), find) {
+			require.NoError(t, w.(mafalda.Killer).Kill(errors.New("planted")))
+			return
+		}
+	}
+	t.Fatal("on no Worker")
+}
+
+// A Worker under the room dies: pages that were on it come again, and who speaks
+// is found out on another one.
+func TestWorkerDiesUnderARoom(t *testing.T) {
+	inner := mafalda.New()
+	s, web := newServerOn(t, vertical.New(inner, vertical.Options{CPUs: 2, Registry: plenty{}, Policy: placement.Spread()}))
+	stays := &peer{out: make(chan message, 64)} // has nothing that can die
+	r, err := s.enter(t.Context(), "lobby", stays)
+	require.NoError(t, err)
+	in := func() int {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return len(r.peers)
+	}
+	alice := open(t, web, "Alice")
+	id := alice.wait(func(m message) bool { return m.Type == "joined" }).ID
+	killUnder(t, inner, func(r mafalda.Router) bool {
+		return slices.ContainsFunc(r.Transports(), func(t mafalda.Transport) bool { return t.ID() == id })
+	})
+	require.Eventually(t, func() bool { return in() == 1 }, patience, time.Millisecond, "her page has left")
+
+	r.mu.Lock()
+	speaker := r.speaker
+	r.mu.Unlock()
+	if !speaker.Closed() { // it was on the other Worker
+		killUnder(t, inner, func(r mafalda.Router) bool { return len(r.RTPObservers()) > 0 })
+	}
+	require.Eventually(t, func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return !r.speaker.Closed()
+	}, patience, time.Millisecond, "there is another one")
+	alice = open(t, web, "Alice")
+	alice.wait(func(m message) bool { return m.Type == "joined" })
+	r.talk(t, r.peers[1], 1, 10)
+	alice.wait(func(m message) bool { return m.Type == "speaker" })
+	s.leave("lobby", r, stays)
 }
 
 // meet lets two browsers meet in a room.
