@@ -30,6 +30,11 @@ func SameWorker(a, b mafalda.Transport) bool {
 	return a.(transport).part().rr.w == b.(transport).part().rr.w
 }
 
+// OnWorkerOf reports whether a Transport and an RTPObserver are on one real Worker.
+func OnWorkerOf(t mafalda.Transport, o mafalda.RTPObserver) bool {
+	return t.(transport).part().rr.w == o.(rtpObserver).part().rr.w
+}
+
 // RealRouters returns how many real Routers r has, or will have.
 func RealRouters(r mafalda.Router) int {
 	v := r.(*router)

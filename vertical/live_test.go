@@ -175,6 +175,35 @@ func TestUnusedPipesAreClosed(t *testing.T) {
 	require.NoError(t, own.Close())
 }
 
+// An RTPObserver is one more that uses a pipe.
+func TestTapsAreCounted(t *testing.T) {
+	r := newRoom(t, now(2))
+	in, out := r.direct(t), r.direct(t)
+	o, err := r.router.CreateAudioLevelObserver(t.Context(), mafalda.AudioLevelObserverOptions{})
+	require.NoError(t, err)
+	far := in // on another Worker than o
+	if vertical.OnWorkerOf(in, o) {
+		far = out
+	}
+	p := produce(t, far)
+	require.NoError(t, o.AddProducer(t.Context(), p.ID()))
+	require.NoError(t, o.AddProducer(t.Context(), p.ID()))
+	require.Equal(t, 1, r.sfu.Usage().Pipes)
+	near := map[mafalda.Transport]mafalda.Transport{in: out, out: in}[far]
+	c, err := r.consume(t.Context(), near, p)
+	require.NoError(t, err)
+	require.Equal(t, 1, r.sfu.Usage().PipesMade, "of the Consumer, too")
+	require.NoError(t, o.RemoveProducer(t.Context(), p.ID()))
+	require.Equal(t, 1, r.sfu.Usage().Pipes)
+	require.NoError(t, c.Close())
+	eventually(t, "the pipe is closed", func() bool { return r.sfu.Usage().Pipes == 0 })
+
+	require.NoError(t, o.AddProducer(t.Context(), p.ID()))
+	require.Equal(t, 1, r.sfu.Usage().Pipes)
+	require.NoError(t, o.Close())
+	eventually(t, "the pipe is closed", func() bool { return r.sfu.Usage().Pipes == 0 })
+}
+
 func TestOneWorkerIsEnough(t *testing.T) {
 	r := newRoom(t, vertical.Options{CPUs: 4, Registry: plenty{}})
 	in := r.direct(t)
