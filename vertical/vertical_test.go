@@ -3,6 +3,7 @@ package vertical_test
 import (
 	"flag"
 	"fmt"
+	"os"
 	"sync/atomic"
 	"testing"
 
@@ -17,6 +18,12 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if os.Getenv(asWorker) != "" {
+		os.Exit(serveWorker())
+	}
+	if err := os.Setenv(asWorker, "1"); err != nil { // of processes that this one starts
+		panic(err)
+	}
 	flag.Parse()
 	// The cases of acceptance wait more than they work.
 	if err := flag.Set("test.parallel", "16"); err != nil {
