@@ -21,7 +21,8 @@ type Events struct {
 	// (Usage.Capacity) rose above Options.WatermarkNode, or there can be none. It is
 	// time for another machine.
 	HighWater mafalda.Event[Usage]
-	// LowWater: after HighWater, it has fallen 10 points below the watermark.
+	// LowWater: after HighWater, it has fallen 10 points below the watermark, or to
+	// half of it where that is less.
 	LowWater mafalda.Event[Usage]
 }
 
@@ -187,7 +188,7 @@ func (s *SFU) lookAtWater() {
 	switch {
 	case s.refused && capacity == 0, mean >= s.opts.WatermarkNode:
 		s.high = true
-	case mean < s.opts.WatermarkNode-slack:
+	case mean < max(s.opts.WatermarkNode-slack, s.opts.WatermarkNode/2):
 		s.high = false
 	}
 	now := s.high

@@ -61,6 +61,24 @@ func TestHighWater(t *testing.T) {
 	require.InDelta(t, 0.4, sfu.Usage().Headroom, 0.011)
 }
 
+// Ten points below a low watermark there is nothing.
+func TestLowWaterBelowALowWatermark(t *testing.T) {
+	var load atomic.Int32
+	load.Store(20)
+	o := now(1)
+	o.WatermarkNode = 0.1
+	r := newRoomOn(t, wrap.NewSpace(wrap.Hooks{
+		Worker: func(w *wrap.Worker) mafalda.Worker { return &loaded{w, &load} },
+	}).SFU(mafalda.New()), o)
+	var high, low atomic.Int32
+	r.sfu.Events().HighWater.On(func(vertical.Usage) { high.Add(1) })
+	r.sfu.Events().LowWater.On(func(vertical.Usage) { low.Add(1) })
+	r.direct(t)
+	eventually(t, "HighWater", func() bool { return high.Load() == 1 })
+	load.Store(4)
+	eventually(t, "LowWater", func() bool { return low.Load() == 1 })
+}
+
 // A few is a Registry of so many CPUs, of which others may have some.
 type few struct{ free atomic.Int32 }
 
