@@ -30,7 +30,10 @@ type consumer struct {
 }
 
 func (s *SFU) newConsumer(pass *wrap.Consumer) mafalda.Consumer {
-	tag := pass.Inner().AppData().(*consumerTag)
+	tag, ok := pass.Inner().AppData().(*consumerTag)
+	if !ok {
+		return pass // somebody else's
+	}
 	return tag.outer.get(func() mafalda.Consumer {
 		c := &consumer{Consumer: pass, t: tag.t, p: tag.p, rr: tag.t.rr, from: tag.from}
 		c.v = tag.data

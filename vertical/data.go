@@ -27,7 +27,10 @@ type dataProducer struct {
 
 func (s *SFU) newDataProducer(pass *wrap.DataProducer) mafalda.DataProducer {
 	inner := pass.Inner()
-	tag := inner.AppData().(*producerTag)
+	tag, ok := inner.AppData().(*producerTag)
+	if !ok {
+		return pass // somebody else's
+	}
 	return tag.bytes.get(func() *dataProducer {
 		p := &dataProducer{DataProducer: pass, t: tag.t, rr: tag.t.rr, id: cmp.Or(tag.id, inner.ID()), pipes: pipes{}}
 		p.v = tag.data
@@ -127,7 +130,10 @@ type dataConsumer struct {
 }
 
 func (s *SFU) newDataConsumer(pass *wrap.DataConsumer) mafalda.DataConsumer {
-	tag := pass.Inner().AppData().(*dataConsumerTag)
+	tag, ok := pass.Inner().AppData().(*dataConsumerTag)
+	if !ok {
+		return pass // somebody else's
+	}
 	return tag.outer.get(func() mafalda.DataConsumer {
 		c := &dataConsumer{DataConsumer: pass, t: tag.t, p: tag.p, rr: tag.t.rr, from: tag.from}
 		c.v = tag.data

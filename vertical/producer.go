@@ -36,7 +36,10 @@ type producer struct {
 
 func (s *SFU) newProducer(pass *wrap.Producer) mafalda.Producer {
 	inner := pass.Inner()
-	tag := inner.AppData().(*producerTag)
+	tag, ok := inner.AppData().(*producerTag)
+	if !ok {
+		return pass // somebody else's
+	}
 	return tag.media.get(func() *producer {
 		p := &producer{Producer: pass, t: tag.t, rr: tag.t.rr, id: cmp.Or(tag.id, inner.ID()), pipes: pipes{}}
 		p.v = tag.data

@@ -62,3 +62,28 @@ func TestOverAClosedSFU(t *testing.T) {
 	_, err := sfu.CreateWorker(t.Context(), mafalda.WorkerSettings{})
 	require.ErrorIs(t, err, mafalda.ErrClosed)
 }
+
+// Somebody else uses what is below.
+func TestStrangersBelow(t *testing.T) {
+	r := newRoom(t, now(1))
+	tr := r.direct(t)
+	inner := r.inner.Workers()[0].Routers()[0].Transports()[0]
+	p := produce(t, inner)
+	require.Len(t, tr.Producers(), 1)
+	require.Equal(t, p.ID(), tr.Producers()[0].ID())
+	_, err := inner.Consume(t.Context(), mafalda.ConsumerOptions{ProducerID: p.ID(), RTPCapabilities: r.router.RTPCapabilities()})
+	require.NoError(t, err)
+	require.Len(t, tr.Consumers(), 1)
+	dp, err := inner.ProduceData(t.Context(), mafalda.DataProducerOptions{})
+	require.NoError(t, err)
+	_, err = inner.ConsumeData(t.Context(), mafalda.DataConsumerOptions{DataProducerID: dp.ID()})
+	require.NoError(t, err)
+	require.Len(t, tr.DataProducers(), 1)
+	require.Len(t, tr.DataConsumers(), 1)
+	require.False(t, r.router.CanConsume(p.ID(), r.router.RTPCapabilities()))
+	own := produceSSRC(t, tr, 2)
+	require.Len(t, tr.Producers(), 2)
+	require.NoError(t, tr.Close())
+	require.True(t, own.Closed())
+	eventually(t, "what is empty is closed", func() bool { return len(r.inner.Workers()) == 0 })
+}

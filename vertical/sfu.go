@@ -42,6 +42,8 @@ var _ mafalda.SFU = (*SFU)(nil)
 // CreateWorker tells. Closing it closes inner, which it has for itself from now
 // on. To look at a real Worker, or to kill one and see what happens, is allowed:
 // inner.Workers() has them, by the ids that [Usage] and [WorkerDied] give.
+// It has to keep the AppData that it is given with each object: what comes without,
+// as somebody else's doing, is in lists, but can't be consumed from elsewhere.
 func New(inner mafalda.SFU, options ...Options) *SFU {
 	s := &SFU{inner: inner}
 	var o Options
