@@ -39,8 +39,8 @@ type Options struct {
 	// Transports while another one could take them. 0 means
 	// [DefaultWatermarkWorker].
 	WatermarkWorker float64
-	// WatermarkNode is the mean load of all real Workers that there may be, above
-	// which HighWater is emitted. 0 means [DefaultWatermarkNode].
+	// WatermarkNode is the mean load of all real Workers that there can be (see
+	// Usage.Capacity), above which HighWater is emitted. 0 means [DefaultWatermarkNode].
 	WatermarkNode float64
 	// Policy chooses where a Transport goes. It must not be shared among SFUs. nil
 	// means [placement.Concentrate].
