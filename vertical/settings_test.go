@@ -1,7 +1,9 @@
 package vertical_test
 
 import (
+	"errors"
 	"net"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -11,13 +13,19 @@ import (
 	"github.com/mafalda-sfu/mafalda/vertical"
 )
 
+// freePort returns a UDP port that nobody has.
+func freePort(t testing.TB) uint16 {
+	t.Helper()
+	l, err := net.ListenUDP("udp4", &net.UDPAddr{IP: loopback.AsSlice()})
+	require.NoError(t, err)
+	defer l.Close()
+	return l.LocalAddr().(*net.UDPAddr).AddrPort().Port()
+}
+
 // Two virtual Workers share a real one, on which one of them has a fixed port.
 func TestFixedPortAfterUpdateSettings(t *testing.T) {
 	r := newRoom(t, workers(1))
-	l, err := net.ListenUDP("udp4", &net.UDPAddr{IP: loopback.AsSlice()})
-	require.NoError(t, err)
-	port := l.LocalAddr().(*net.UDPAddr).AddrPort().Port()
-	require.NoError(t, l.Close())
+	port := freePort(t)
 	server, err := r.worker.CreateWebRTCServer(t.Context(), mafalda.WebRTCServerOptions{
 		ListenInfos: []mafalda.ListenInfo{{Protocol: mafalda.ProtocolUDP, IP: loopback, Port: port}},
 	})
@@ -86,4 +94,47 @@ func TestStrangersBelow(t *testing.T) {
 	require.NoError(t, tr.Close())
 	require.True(t, own.Closed())
 	eventually(t, "what is empty is closed", func() bool { return len(r.inner.Workers()) == 0 })
+}
+
+// The port of a WebRTCServer outlives the real Worker that had it.
+func TestFixedPortAfterADeath(t *testing.T) {
+	for _, n := range []int{1, 2} {
+		r := newRoom(t, workers(n))
+		server, err := r.worker.CreateWebRTCServer(t.Context(), mafalda.WebRTCServerOptions{
+			ListenInfos: []mafalda.ListenInfo{{Protocol: mafalda.ProtocolUDP, IP: loopback, Port: freePort(t)}},
+		})
+		require.NoError(t, err)
+		create := func() mafalda.WebRTCTransport {
+			tr, err := r.router.CreateWebRTCTransport(t.Context(), mafalda.WebRTCTransportOptions{WebRTCServer: server})
+			require.NoError(t, err)
+			return tr
+		}
+		a := create()
+		other := r.direct(t)
+		require.NoError(t, vertical.Kill(a, errors.New("planted")))
+		<-a.Done()
+		require.Equal(t, n == 1, other.Closed())
+		require.False(t, server.Closed())
+		b, c := create(), create()
+		require.Equal(t, a.ICECandidates()[0].Port, b.ICECandidates()[0].Port)
+		require.True(t, vertical.SameWorker(b, c))
+	}
+}
+
+// A herd that joins at once, under a policy that keeps together as long as it can.
+func TestAHerdIsSpread(t *testing.T) {
+	r := newRoom(t, vertical.Options{CPUs: 2, Registry: plenty{}})
+	var herd sync.WaitGroup
+	for range 100 {
+		herd.Go(func() {
+			_, err := r.router.CreateDirectTransport(t.Context(), mafalda.DirectTransportOptions{})
+			assert.NoError(t, err)
+		})
+	}
+	herd.Wait()
+	u := r.sfu.Usage()
+	require.Len(t, u.Workers, 2)
+	for _, w := range u.Workers {
+		require.Greater(t, w.Transports, 20)
+	}
 }
