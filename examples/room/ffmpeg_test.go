@@ -55,8 +55,17 @@ func TestFFmpeg(t *testing.T) {
 		out, err := cmd.CombinedOutput()
 		said <- fmt.Sprintf("%s%v %v", out, err, cmd.ProcessState)
 	}()
-	offer := page.wait(func(m message) bool { return m.Type == "offer" && len(m.Tracks) == 2 })
-	peers := page.wait(func(m message) bool { return m.Type == "peers" && len(m.Peers) == 2 }).Peers
+	var offer message
+	var peers []peerInfo
+	page.wait(func(m message) bool { // in any order
+		switch {
+		case m.Type == "offer" && len(m.Tracks) == 2:
+			offer = m
+		case m.Type == "peers" && len(m.Peers) == 2:
+			peers = m.Peers
+		}
+		return offer.Tracks != nil && peers != nil
+	})
 	require.Equal(t, peerInfo{ID: peers[1].ID, Name: "ffmpeg", Paused: map[string]bool{"mic": false, "camera": false}}, peers[1])
 	for _, tr := range offer.Tracks {
 		require.Equal(t, peers[1].ID, tr.Peer)
