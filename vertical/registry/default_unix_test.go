@@ -11,6 +11,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/mafalda-sfu/mafalda"
 )
 
 func TestDefault(t *testing.T) {
@@ -42,6 +45,31 @@ func TestDefault(t *testing.T) {
 	require.NoError(t, os.Symlink(tmp, filepath.Join(elsewhere, "mafalda-"+strconv.Itoa(os.Getuid()))))
 	_, err = Default()
 	require.Error(t, err)
+}
+
+// What somebody put in place of the file of a CPU is not followed, and does not
+// keep others from being used.
+func TestDamagedFiles(t *testing.T) {
+	dir, elsewhere := t.TempDir(), filepath.Join(t.TempDir(), "elsewhere")
+	r, err := Open(dir)
+	require.NoError(t, err)
+	require.NoError(t, os.Mkdir(r.file(0), 0o700))
+	require.NoError(t, os.WriteFile(elsewhere, []byte("precious"), 0o600))
+	require.NoError(t, os.Symlink(elsewhere, r.file(1)))
+	require.NoError(t, os.Symlink("nowhere", r.file(2)))
+	require.NoError(t, unix.Mkfifo(r.file(3), 0o600)) // reading it would wait
+	_, err = r.Acquire(4)
+	require.Error(t, err)
+	assert.NotErrorIs(t, err, mafalda.ErrUnavailable, "it says what is wrong")
+	release, err := r.Acquire(5)
+	require.NoError(t, err)
+	defer release()
+	_, err = r.Acquire(5)
+	require.Error(t, err)
+	assert.Equal(t, []Holder{{CPU: 4, PID: os.Getpid()}}, r.Holders(5))
+	b, err := os.ReadFile(elsewhere)
+	require.NoError(t, err)
+	assert.Equal(t, "precious", string(b))
 }
 
 func TestFilesAreKept(t *testing.T) {

@@ -10,6 +10,7 @@
 package registry
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -69,27 +70,30 @@ func Default() (*Registry, error) {
 }
 
 // Acquire takes one of the first limit CPUs, until release is called or the
-// process ends. It does not wait. When none is free the error is a
-// [mafalda.ErrUnavailable] that says who has them. Processes with different
+// process ends. It does not wait. When all are taken the error is a
+// [mafalda.ErrUnavailable] that says who has them. One whose file can't be opened
+// counts as taken, and when none is left that is the error. Processes with different
 // limits get along: each takes one only while fewer than its limit are taken
 // of those.
 func (r *Registry) Acquire(limit int) (release func(), err error) {
+	var broken error
 	for i := range limit {
 		f, err := lockFile(r.file(i))
 		if errors.Is(err, errLocked) {
 			continue
 		}
 		if err != nil {
-			return nil, err
+			broken = cmp.Or(broken, err)
+			continue
 		}
-		if err := write(f); err != nil {
-			_ = f.Close() // the first error counts
-			return nil, err
-		}
+		write(f)
 		return sync.OnceFunc(func() {
 			_ = f.Truncate(0) // only people would read it
 			_ = f.Close()     // and with it the lock goes
 		}), nil
+	}
+	if broken != nil {
+		return nil, broken
 	}
 	return nil, fmt.Errorf("all %d CPUs are in use%s: %w", limit, r.who(limit), mafalda.ErrUnavailable)
 }
@@ -108,6 +112,9 @@ type Holder struct {
 func (r *Registry) Holders(limit int) []Holder {
 	var out []Holder
 	for i := range limit {
+		if st, err := os.Lstat(r.file(i)); err != nil || !st.Mode().IsRegular() {
+			continue // a pipe would have us wait
+		}
 		b, err := os.ReadFile(r.file(i))
 		if err != nil {
 			continue
@@ -140,13 +147,11 @@ func (r *Registry) who(limit int) string {
 	return " by the processes " + strings.Join(pids, ", ")
 }
 
-// write says in f whose it is.
-func write(f *os.File) error {
+// write says in f whose it is. An error, as of a full file system, is of no
+// importance: what counts is the lock.
+func write(f *os.File) {
 	pid := os.Getpid()
 	start, _ := startTime(pid)
-	if err := f.Truncate(0); err != nil {
-		return err
-	}
-	_, err := f.WriteAt(fmt.Appendf(nil, "%d %d\n", pid, start), 0)
-	return err
+	_ = f.Truncate(0)
+	_, _ = f.WriteAt(fmt.Appendf(nil, "%d %d\n", pid, start), 0)
 }
