@@ -160,4 +160,38 @@ func TestPipeToForeignRouters(t *testing.T) {
 	}
 }
 
+// TestPipeOverAnotherPair has an end of a pair say that it is closed before it is,
+// while the Routers are open: the Worker has died on which a Router has that one.
+func TestPipeOverAnotherPair(t *testing.T) {
+	for _, always := range []bool{false, true} {
+		s := testSFU(t)
+		var routers [2]Router
+		for i := range routers {
+			w, err := s.CreateWorker(t.Context(), WorkerSettings{})
+			require.NoError(t, err)
+			routers[i] = testRouter(t, w)
+		}
+		made := 0
+		foreign := &foreignRouter{Router: routers[1]}
+		foreign.create = func(ctx context.Context, o PipeTransportOptions) (PipeTransport, error) {
+			inner, err := foreign.Router.CreatePipeTransport(ctx, o)
+			made++
+			if made > 1 && !always {
+				return inner, err
+			}
+			return &foreignPipe{PipeTransport: inner, produce: func(ProducerOptions) (Producer, error) { return nil, ErrClosed }}, err
+		}
+		p := testProduce(t, testDirect(t, routers[0]), audioOptions(1111))
+		_, err := PipeRouters(t.Context(), routers[0], foreign, PipeToRouterOptions{ProducerID: p.ID(), Router: foreign})
+		if always {
+			require.ErrorIs(t, err, ErrClosed)
+			require.Equal(t, 1+renewals, made)
+			continue
+		}
+		require.NoError(t, err)
+		require.Equal(t, 2, made)
+		require.Len(t, routers[1].Transports(), 1, "the first one is closed")
+	}
+}
+
 var errPanicked = errors.New("panicked")

@@ -30,11 +30,37 @@ type pipePair struct {
 	err      error
 }
 
-// join returns the ends of the pair on two Routers, which it makes first if
-// there is none. A pair that can't be made is forgotten.
-func (g *pipePairs) join(ctx context.Context, from, to Router, o *PipeToRouterOptions) (local, remote PipeTransport, err error) {
+// renewals is how many pairs may end under one call.
+const renewals = 3
+
+// over has f pipe something over the pair on two Routers. If an end has ended of
+// which nothing was heard yet, though the Routers are open, it is another pair the
+// next time.
+func (g *pipePairs) over(ctx context.Context, from, to Router, o *PipeToRouterOptions, f func(local, remote PipeTransport) error) error {
+	for i := 0; ; i++ {
+		p, err := g.join(ctx, from, to, o)
+		if err == nil {
+			local, remote := p.from, p.to
+			if p.key.from != from {
+				local, remote = remote, local
+			}
+			err = f(local, remote)
+		}
+		if i == renewals || !errors.Is(err, ErrClosed) || from.Closed() || to.Closed() {
+			return err
+		}
+		if p != nil {
+			g.forget(p)
+			p.close()
+		}
+	}
+}
+
+// join returns the pair on two Routers, which it makes first if there is none. A
+// pair that can't be made is forgotten.
+func (g *pipePairs) join(ctx context.Context, from, to Router, o *PipeToRouterOptions) (*pipePair, error) {
 	if !reflect.ValueOf(from).Comparable() || !reflect.ValueOf(to).Comparable() {
-		return nil, nil, invalid("a Router of type %T or %T can't be compared", from, to)
+		return nil, invalid("a Router of type %T or %T can't be compared", from, to)
 	}
 	for {
 		p, mine := g.find(from, to)
@@ -44,15 +70,13 @@ func (g *pipePairs) join(ctx context.Context, from, to Router, o *PipeToRouterOp
 		select {
 		case <-p.ready:
 		case <-ctx.Done():
-			return nil, nil, ctx.Err()
+			return nil, ctx.Err()
 		}
 		switch {
-		case p.err == nil && p.key.from == from:
-			return p.from, p.to, nil
 		case p.err == nil:
-			return p.to, p.from, nil
+			return p, nil
 		case mine || !(errors.Is(p.err, context.Canceled) || errors.Is(p.err, context.DeadlineExceeded)):
-			return nil, nil, p.err
+			return nil, p.err
 		}
 		// The context was that of another caller.
 	}

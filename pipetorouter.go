@@ -111,26 +111,27 @@ func pipeRouters(ctx context.Context, from, to Router, o *PipeToRouterOptions) (
 		}
 		return none, unknownProducer(o.ProducerID)
 	}
-	local, remote, err := pipes.join(ctx, from, to, o)
+	var c Consumer
+	var far Producer
+	var paused bool
+	err := pipes.over(ctx, from, to, o, func(local, remote PipeTransport) (err error) {
+		if c, err = made(local.Consume(ctx, ConsumerOptions{ProducerID: p.ID()})); err != nil {
+			return err
+		}
+		paused = c.ProducerPaused()
+		produce := ProducerOptions{Kind: c.Kind(), RTPParameters: c.RTPParameters(), Paused: paused, AppData: p.AppData()}
+		if o.keepID() {
+			produce.ID = p.ID()
+		}
+		if far, err = made(remote.Produce(ctx, produce)); err != nil {
+			_ = c.Close() // nothing can be done about it
+		}
+		return err
+	})
 	if err != nil {
 		return none, err
 	}
-	c, err := made(local.Consume(ctx, ConsumerOptions{ProducerID: p.ID()}))
-	if err != nil {
-		return none, err
-	}
-	produce := ProducerOptions{
-		Kind: c.Kind(), RTPParameters: c.RTPParameters(), Paused: c.ProducerPaused(), AppData: p.AppData(),
-	}
-	if o.keepID() {
-		produce.ID = p.ID()
-	}
-	far, err := made(remote.Produce(ctx, produce))
-	if err != nil {
-		_ = c.Close() // nothing can be done about it
-		return none, err
-	}
-	m := &pipeMirror{near: c, far: far, paused: produce.Paused}
+	m := &pipeMirror{near: c, far: far, paused: paused}
 	err = m.start(ctx)
 	switch {
 	case p.Closed():
@@ -155,23 +156,24 @@ func pipeData(ctx context.Context, from, to Router, o *PipeToRouterOptions) (Pip
 		}
 		return none, unknownDataProducer(o.DataProducerID)
 	}
-	local, remote, err := pipes.join(ctx, from, to, o)
+	var c DataConsumer
+	var far DataProducer
+	err := pipes.over(ctx, from, to, o, func(local, remote PipeTransport) (err error) {
+		if c, err = made(local.ConsumeData(ctx, DataConsumerOptions{DataProducerID: p.ID()})); err != nil {
+			return err
+		}
+		produce := DataProducerOptions{
+			SCTPStreamParameters: c.SCTPStreamParameters(), Label: c.Label(), Protocol: c.Protocol(), AppData: p.AppData(),
+		}
+		if o.keepID() {
+			produce.ID = p.ID()
+		}
+		if far, err = made(remote.ProduceData(ctx, produce)); err != nil {
+			_ = c.Close() // nothing can be done about it
+		}
+		return err
+	})
 	if err != nil {
-		return none, err
-	}
-	c, err := made(local.ConsumeData(ctx, DataConsumerOptions{DataProducerID: p.ID()}))
-	if err != nil {
-		return none, err
-	}
-	produce := DataProducerOptions{
-		SCTPStreamParameters: c.SCTPStreamParameters(), Label: c.Label(), Protocol: c.Protocol(), AppData: p.AppData(),
-	}
-	if o.keepID() {
-		produce.ID = p.ID()
-	}
-	far, err := made(remote.ProduceData(ctx, produce))
-	if err != nil {
-		_ = c.Close() // nothing can be done about it
 		return none, err
 	}
 	end := func(struct{}) {
