@@ -36,7 +36,7 @@
 // give values that are ==: the call that creates it, the event of its birth,
 // lists, and the events and results that carry it. Options that hold an outer
 // object are handed on with the inner one. An object leaves the map when it has
-// ended.
+// ended and no call is under way that may return it.
 //
 // The other way goes by the method Inner that every pass-through has. What
 // embeds one has it too. Its result is the interface of the same name: where go

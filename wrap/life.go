@@ -78,6 +78,15 @@ func (l *Life) Closed() bool {
 // Done implements [mafalda.Lifetime].
 func (l *Life) Done() <-chan struct{} { return l.ended.ch }
 
+// OnEnd has f called once, after the last close event: at once if that is over.
+// An object that was closed before anybody here met it has an end, but no close
+// events.
+func (l *Life) OnEnd(f func()) {
+	if l.ended.then(f) {
+		f()
+	}
+}
+
 // Born says that the birth event was emitted: close events come after that.
 // Of a wrapper this package does it, of a virtual object its owner. Only the
 // first call has an effect.

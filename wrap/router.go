@@ -68,24 +68,28 @@ func (r *Router) CreateWebRTCTransport(ctx context.Context, o mafalda.WebRTCTran
 			o.WebRTCServer = x.inner
 		}
 	}
+	defer r.s.call()()
 	t, err := r.inner.CreateWebRTCTransport(ctx, o)
 	return met(t, err, r.s.WebRTCTransport, r.fail)
 }
 
 // CreatePlainTransport implements [mafalda.Router].
 func (r *Router) CreatePlainTransport(ctx context.Context, o mafalda.PlainTransportOptions) (mafalda.PlainTransport, error) {
+	defer r.s.call()()
 	t, err := r.inner.CreatePlainTransport(ctx, o)
 	return met(t, err, r.s.PlainTransport, r.fail)
 }
 
 // CreatePipeTransport implements [mafalda.Router].
 func (r *Router) CreatePipeTransport(ctx context.Context, o mafalda.PipeTransportOptions) (mafalda.PipeTransport, error) {
+	defer r.s.call()()
 	t, err := r.inner.CreatePipeTransport(ctx, o)
 	return met(t, err, r.s.PipeTransport, r.fail)
 }
 
 // CreateDirectTransport implements [mafalda.Router].
 func (r *Router) CreateDirectTransport(ctx context.Context, o mafalda.DirectTransportOptions) (mafalda.DirectTransport, error) {
+	defer r.s.call()()
 	t, err := r.inner.CreateDirectTransport(ctx, o)
 	return met(t, err, r.s.DirectTransport, r.fail)
 }
@@ -97,12 +101,14 @@ func (r *Router) Transports() []mafalda.Transport {
 
 // CreateAudioLevelObserver implements [mafalda.Router].
 func (r *Router) CreateAudioLevelObserver(ctx context.Context, o mafalda.AudioLevelObserverOptions) (mafalda.AudioLevelObserver, error) {
+	defer r.s.call()()
 	x, err := r.inner.CreateAudioLevelObserver(ctx, o)
 	return met(x, err, r.s.AudioLevelObserver, r.fail)
 }
 
 // CreateActiveSpeakerObserver implements [mafalda.Router].
 func (r *Router) CreateActiveSpeakerObserver(ctx context.Context, o mafalda.ActiveSpeakerObserverOptions) (mafalda.ActiveSpeakerObserver, error) {
+	defer r.s.call()()
 	x, err := r.inner.CreateActiveSpeakerObserver(ctx, o)
 	return met(x, err, r.s.ActiveSpeakerObserver, r.fail)
 }
@@ -119,6 +125,7 @@ func (r *Router) PipeToRouter(ctx context.Context, o mafalda.PipeToRouterOptions
 	if x, ok := o.Router.(interface{ router() *Router }); ok {
 		if x := x.router(); x != nil && x.s == r.s {
 			o.Router = x.inner
+			defer r.s.call()()
 			p, err := r.inner.PipeToRouter(ctx, o)
 			return r.piped(p), r.fail(err)
 		}

@@ -43,6 +43,7 @@ func (x *SFU) Close() error { return x.fail(x.inner.Close()) }
 
 // CreateWorker implements [mafalda.SFU].
 func (x *SFU) CreateWorker(ctx context.Context, settings mafalda.WorkerSettings) (mafalda.Worker, error) {
+	defer x.s.call()()
 	w, err := x.inner.CreateWorker(ctx, settings)
 	return met(w, err, x.s.Worker, x.fail)
 }

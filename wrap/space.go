@@ -49,8 +49,18 @@ type Hooks struct {
 type Space struct {
 	hooks Hooks
 
-	mu      sync.Mutex
-	entries map[any]*entry // guarded by mu; by inner object
+	mu             sync.Mutex
+	entries        map[any]*entry // guarded by mu; by inner object
+	oldest, newest *generation    // guarded by mu; of calls
+}
+
+// A generation are the calls that began between two ends of objects. One of them
+// may return an object that has ended meanwhile, if a listener of its birth closed
+// it: so it is forgotten when they and all older ones have returned.
+type generation struct {
+	calls int   // that have not returned
+	ended []any // inner objects that have ended since
+	next  *generation
 }
 
 // An entry is the outer object of an inner one.
@@ -61,7 +71,37 @@ type entry struct {
 
 // NewSpace returns a Space without objects.
 func NewSpace(h Hooks) *Space {
-	return &Space{hooks: h, entries: map[any]*entry{}}
+	g := new(generation)
+	return &Space{hooks: h, entries: map[any]*entry{}, oldest: g, newest: g}
+}
+
+// call says that a call begins which may create an object. The caller calls
+// returned when it knows what stands for that.
+func (s *Space) call() (returned func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g := s.newest
+	g.calls++
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		g.calls--
+		s.forgetLocked()
+	}
+}
+
+// forgetLocked forgets what no call can return any more.
+func (s *Space) forgetLocked() {
+	for g := s.oldest; g.calls == 0; g = g.next {
+		for _, inner := range g.ended {
+			delete(s.entries, inner)
+		}
+		g.ended = nil
+		if g == s.newest {
+			return
+		}
+		s.oldest = g.next
+	}
 }
 
 // A pass is the pass-through of an inner object.
@@ -117,9 +157,13 @@ func (s *Space) retire(inner mafalda.Lifetime, l *Life) {
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if e := s.entries[inner]; e != nil {
-			delete(s.entries, inner)
+		g := s.newest
+		g.ended = append(g.ended, inner)
+		if g.calls > 0 {
+			g.next = new(generation)
+			s.newest = g.next
 		}
+		s.forgetLocked()
 	}()
 }
 

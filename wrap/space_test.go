@@ -1,6 +1,7 @@
 package wrap
 
 import (
+	"context"
 	"errors"
 	"net/netip"
 	"sync"
@@ -268,4 +269,62 @@ func TestRelayingAllocatesNothing(t *testing.T) {
 	from, packet := &c.(*Consumer).Inner().Events().RTP, make([]byte, 1)
 	require.Zero(t, testing.AllocsPerRun(100, func() { from.Emit(packet) }))
 	require.Equal(t, 101, n)
+}
+
+// A slowTransport returns a Producer when that has ended, and the Space above had
+// time to forget it.
+type slowTransport struct {
+	*DirectTransport
+	above *Space
+}
+
+func (d *slowTransport) Produce(ctx context.Context, o mafalda.ProducerOptions) (mafalda.Producer, error) {
+	p, err := d.DirectTransport.Produce(ctx, o)
+	if err == nil {
+		<-p.Done()
+		for i := 0; i < 50 && d.above.has(p); i++ {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	return p, err
+}
+
+func (s *Space) has(inner any) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.entries[inner] != nil
+}
+
+// TestClosedByItsBirth has listeners close what they are told of, before the call
+// returns that made it.
+func TestClosedByItsBirth(t *testing.T) {
+	above := NewSpace(Hooks{})
+	below := NewSpace(Hooks{DirectTransport: func(d *DirectTransport) mafalda.DirectTransport { return &slowTransport{d, above} }})
+	_, r := newRooms(t, above.SFU(below.SFU(newInner(t))))
+	d := direct(t, r)
+	var told mafalda.Producer
+	d.Observer().NewProducer.On(func(p mafalda.Producer) {
+		told = p
+		assert.NoError(t, p.Close())
+	})
+	for i := range 3 {
+		p, err := d.Produce(t.Context(), audio(uint32(i+1)))
+		require.NoError(t, err)
+		require.True(t, p == told, "one object, two values")
+		<-p.Done()
+	}
+	eventually(t, "the Worker, the Router and the Transport are left", func() bool { return above.size() == 3 && below.size() == 3 })
+}
+
+// TestEndOfWhatWasClosed waits for the end of what was closed before it was met.
+func TestEndOfWhatWasClosed(t *testing.T) {
+	_, r := newRooms(t, newInner(t))
+	d := direct(t, r)
+	require.NoError(t, d.Close())
+	outer := NewSpace(Hooks{}).DirectTransport(d).(*DirectTransport)
+	ended := make(chan struct{})
+	outer.OnEnd(func() { close(ended) })
+	<-ended
+	outer.OnEnd(func() { ended = nil })
+	require.Nil(t, ended, "at once")
 }

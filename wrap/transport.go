@@ -88,24 +88,28 @@ func (t *Transport) Type() mafalda.TransportType { return t.inner.Type() }
 
 // Produce implements [mafalda.Transport].
 func (t *Transport) Produce(ctx context.Context, o mafalda.ProducerOptions) (mafalda.Producer, error) {
+	defer t.s.call()()
 	p, err := t.inner.Produce(ctx, o)
 	return met(p, err, t.s.Producer, t.fail)
 }
 
 // Consume implements [mafalda.Transport].
 func (t *Transport) Consume(ctx context.Context, o mafalda.ConsumerOptions) (mafalda.Consumer, error) {
+	defer t.s.call()()
 	c, err := t.inner.Consume(ctx, o)
 	return met(c, err, t.s.Consumer, t.fail)
 }
 
 // ProduceData implements [mafalda.Transport].
 func (t *Transport) ProduceData(ctx context.Context, o mafalda.DataProducerOptions) (mafalda.DataProducer, error) {
+	defer t.s.call()()
 	p, err := t.inner.ProduceData(ctx, o)
 	return met(p, err, t.s.DataProducer, t.fail)
 }
 
 // ConsumeData implements [mafalda.Transport].
 func (t *Transport) ConsumeData(ctx context.Context, o mafalda.DataConsumerOptions) (mafalda.DataConsumer, error) {
+	defer t.s.call()()
 	c, err := t.inner.ConsumeData(ctx, o)
 	return met(c, err, t.s.DataConsumer, t.fail)
 }

@@ -62,12 +62,14 @@ func (w *Worker) Died() bool { return w.inner.Died() }
 
 // CreateWebRTCServer implements [mafalda.Worker].
 func (w *Worker) CreateWebRTCServer(ctx context.Context, o mafalda.WebRTCServerOptions) (mafalda.WebRTCServer, error) {
+	defer w.s.call()()
 	x, err := w.inner.CreateWebRTCServer(ctx, o)
 	return met(x, err, w.s.WebRTCServer, w.fail)
 }
 
 // CreateRouter implements [mafalda.Worker].
 func (w *Worker) CreateRouter(ctx context.Context, o mafalda.RouterOptions) (mafalda.Router, error) {
+	defer w.s.call()()
 	r, err := w.inner.CreateRouter(ctx, o)
 	return met(r, err, w.s.Router, w.fail)
 }
