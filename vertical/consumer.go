@@ -37,10 +37,10 @@ func (s *SFU) newConsumer(pass *wrap.Consumer) mafalda.Consumer {
 	return tag.outer.get(func() mafalda.Consumer {
 		c := &consumer{Consumer: pass, t: tag.t, p: tag.p, rr: tag.t.rr, from: tag.from}
 		c.v = tag.data
-		pass.Observer().Close.On(func(struct{}) { c.ended() })
 		s.mu.Lock()
 		c.p.consumers = append(c.p.consumers, c)
 		s.mu.Unlock()
+		atEnd(pass, &pass.Observer().Close, c.ended)
 		if tag.from.pipe == nil {
 			return c
 		}

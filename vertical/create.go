@@ -4,28 +4,37 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
+	"sync"
 
 	"github.com/mafalda-sfu/mafalda"
 )
 
-// create has f create an inner Transport on a real Router, on the real Worker only
-// if that is not nil, and returns what stands for it. f gets the app data to
-// create it with.
-func create[T mafalda.Transport](
-	ctx context.Context, r *router, only *realWorker, server *server, data any,
+// create has f create an inner Transport on a real Router, on the real Worker that
+// only returns if that is not nil, and returns what stands for it. f gets the app
+// data to create it with.
+func create[T interface {
+	comparable
+	mafalda.Transport
+}](
+	ctx context.Context, r *router, only func() *realWorker, server *server, data any,
 	f func(*realRouter, any) (T, error), outer func(T) T,
 ) (T, error) {
 	var none, inner T
 	for i := 0; ; i++ {
-		rr, err := r.enter(ctx, only)
+		rr, err := r.enter(ctx, only())
+		if errors.Is(err, errDied) && i < attempts {
+			continue // since it was looked up
+		}
 		if err != nil {
 			return none, err
 		}
-		if inner, err = f(rr, &transportTag{rr: rr, server: server, data: data}); err == nil {
+		tag := &transportTag{rr: rr, server: server, data: data, leave: sync.OnceFunc(rr.leave)}
+		if inner, err = something(f(rr, tag)); err == nil {
 			break
 		}
-		rr.leave()
-		if i == attempts || !rr.died(err) {
+		tag.leave()
+		if err := rr.again(err, i); err != nil {
 			return none, err
 		}
 	}
@@ -39,6 +48,16 @@ func create[T mafalda.Transport](
 		}
 	}
 	return t, nil
+}
+
+// something returns what the SFU below made, which may have made nothing without saying
+// why.
+func something[T comparable](v T, err error) (T, error) {
+	var nothing T
+	if err == nil && v == nothing {
+		err = fmt.Errorf("nil instead of a %v: %w", reflect.TypeFor[T](), mafalda.ErrUnavailable)
+	}
+	return v, err
 }
 
 // ready returns the error of a call that must not go on: wrong is what is wrong
@@ -65,9 +84,9 @@ func (r *router) CreateWebRTCTransport(ctx context.Context, o mafalda.WebRTCTran
 	if err := r.check(ctx); err != nil {
 		return nil, r.fail(op, err)
 	}
-	t, err := r.createWebRTC(ctx, o, x, x.only())
+	t, err := r.createWebRTC(ctx, o, x, x.only)
 	if x != nil && errors.Is(err, errNoPort) { // where it has its first ports there is room
-		t, err = r.createWebRTC(ctx, o, x, x.first())
+		t, err = r.createWebRTC(ctx, o, x, x.first)
 	}
 	if err != nil {
 		return nil, r.fail(op, err)
@@ -78,7 +97,7 @@ func (r *router) CreateWebRTCTransport(ctx context.Context, o mafalda.WebRTCTran
 // errNoPort is that a WebRTCServer gets no ports on another Worker.
 var errNoPort = fmt.Errorf("no port for the WebRTCServer on another Worker: %w", mafalda.ErrUnavailable)
 
-func (r *router) createWebRTC(ctx context.Context, o mafalda.WebRTCTransportOptions, x *server, only *realWorker) (mafalda.WebRTCTransport, error) {
+func (r *router) createWebRTC(ctx context.Context, o mafalda.WebRTCTransportOptions, x *server, only func() *realWorker) (mafalda.WebRTCTransport, error) {
 	return create(ctx, r, only, x, o.AppData,
 		func(rr *realRouter, tag any) (mafalda.WebRTCTransport, error) {
 			o := o
@@ -91,7 +110,7 @@ func (r *router) createWebRTC(ctx context.Context, o mafalda.WebRTCTransportOpti
 				return nil, err
 			}
 			o.WebRTCServer = inner
-			t, err := rr.inner.CreateWebRTCTransport(ctx, o)
+			t, err := something(rr.inner.CreateWebRTCTransport(ctx, o))
 			if err != nil {
 				release()
 				return nil, err
@@ -101,11 +120,14 @@ func (r *router) createWebRTC(ctx context.Context, o mafalda.WebRTCTransportOpti
 		}, r.w.s.space.WebRTCTransport)
 }
 
+// anywhere is for Transports that may be on any real Worker.
+func anywhere() *realWorker { return nil }
+
 func (r *router) CreatePlainTransport(ctx context.Context, o mafalda.PlainTransportOptions) (mafalda.PlainTransport, error) {
 	err := r.ready(ctx, o.Validate())
 	var t mafalda.PlainTransport
 	if err == nil {
-		t, err = create(ctx, r, nil, nil, o.AppData, func(rr *realRouter, tag any) (mafalda.PlainTransport, error) {
+		t, err = create(ctx, r, anywhere, nil, o.AppData, func(rr *realRouter, tag any) (mafalda.PlainTransport, error) {
 			o := o
 			o.AppData = tag
 			return rr.inner.CreatePlainTransport(ctx, o)
@@ -121,7 +143,7 @@ func (r *router) CreatePipeTransport(ctx context.Context, o mafalda.PipeTranspor
 	err := r.ready(ctx, o.Validate())
 	var t mafalda.PipeTransport
 	if err == nil {
-		t, err = create(ctx, r, nil, nil, o.AppData, func(rr *realRouter, tag any) (mafalda.PipeTransport, error) {
+		t, err = create(ctx, r, anywhere, nil, o.AppData, func(rr *realRouter, tag any) (mafalda.PipeTransport, error) {
 			o := o
 			o.AppData = tag
 			return rr.inner.CreatePipeTransport(ctx, o)
@@ -137,7 +159,7 @@ func (r *router) CreateDirectTransport(ctx context.Context, o mafalda.DirectTran
 	err := r.ready(ctx, o.Validate())
 	var t mafalda.DirectTransport
 	if err == nil {
-		t, err = create(ctx, r, nil, nil, o.AppData, func(rr *realRouter, tag any) (mafalda.DirectTransport, error) {
+		t, err = create(ctx, r, anywhere, nil, o.AppData, func(rr *realRouter, tag any) (mafalda.DirectTransport, error) {
 			o := o
 			o.AppData = tag
 			return rr.inner.CreateDirectTransport(ctx, o)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 
 	"github.com/mafalda-sfu/mafalda"
@@ -39,9 +40,9 @@ func (s *SFU) newDataProducer(pass *wrap.DataProducer) mafalda.DataProducer {
 		p.t.r.dataProducers[p.id] = p
 		p.home().ids[p.id] = true
 		s.mu.Unlock()
-		p.Observer().Close.On(func(struct{}) { p.ended() })
-		p.Observer().Pause.On(func(struct{}) { p.flipped((*pipedDataConsumer).dataProducerPause) })
-		p.Observer().Resume.On(func(struct{}) { p.flipped((*pipedDataConsumer).dataProducerResume) })
+		atEnd(p, &p.Observer().Close, p.ended)
+		p.Observer().Pause.On(func(struct{}) { p.flipped() })
+		p.Observer().Resume.On(func(struct{}) { p.flipped() })
 		return p
 	})
 }
@@ -91,19 +92,23 @@ func (p *dataProducer) Dump(ctx context.Context) (mafalda.DataProducerDump, erro
 
 // reach returns how p can be consumed on a real Router, as [pipes.reach].
 func (p *dataProducer) reach(ctx context.Context, to *realRouter) (*outlet, error) {
-	return p.pipes.reach(ctx, p.rr, to, mafalda.PipeToRouterOptions{DataProducerID: p.Inner().ID()}, era{})
+	from, err := p.pipes.reach(ctx, p.rr, to, mafalda.PipeToRouterOptions{DataProducerID: p.Inner().ID()}, era{})
+	if err != nil && p.Closed() {
+		err = fmt.Errorf("no DataProducer %q: %w", p.id, mafalda.ErrNotFound)
+	}
+	return from, err
 }
 
 // flipped tells DataConsumers at the far ends of pipes that p was paused or
 // resumed. The far ends are not: what is in a pipe was sent before.
-func (p *dataProducer) flipped(tell func(*pipedDataConsumer)) {
+func (p *dataProducer) flipped() {
 	s := p.home().s
 	s.mu.Lock()
 	consumers := slices.Clone(p.consumers)
 	s.mu.Unlock()
 	for _, c := range consumers {
 		if c.piped != nil {
-			tell(c.piped)
+			c.piped.follow()
 		}
 	}
 }
@@ -137,7 +142,6 @@ func (s *SFU) newDataConsumer(pass *wrap.DataConsumer) mafalda.DataConsumer {
 	return tag.outer.get(func() mafalda.DataConsumer {
 		c := &dataConsumer{DataConsumer: pass, t: tag.t, p: tag.p, rr: tag.t.rr, from: tag.from}
 		c.v = tag.data
-		pass.Observer().Close.On(func(struct{}) { c.ended() })
 		var outer mafalda.DataConsumer = c
 		if tag.from.pipe != nil {
 			c.piped = &pipedDataConsumer{dataConsumer: c}
@@ -147,8 +151,9 @@ func (s *SFU) newDataConsumer(pass *wrap.DataConsumer) mafalda.DataConsumer {
 		s.mu.Lock()
 		c.p.consumers = append(c.p.consumers, c)
 		s.mu.Unlock()
+		atEnd(pass, &pass.Observer().Close, c.ended)
 		if c.piped != nil {
-			c.piped.producerPaused.Store(c.p.Paused())
+			c.piped.follow() // nobody hears it yet
 		}
 		return outer
 	})
@@ -180,6 +185,10 @@ type pipedDataConsumer struct {
 	observer mafalda.DataConsumerObserver
 
 	producerPaused atomic.Bool // as the DataProducer was while c was open
+
+	mu    sync.Mutex
+	busy  bool // guarded by mu; a goroutine tells of the DataProducer
+	again bool // guarded by mu; and has to look again
 }
 
 func (c *pipedDataConsumer) Events() *mafalda.DataConsumerEvents     { return &c.events }
@@ -208,25 +217,33 @@ func (c *pipedDataConsumer) relay() {
 	unlessPaused(&from.Resume, &to.Resume)
 }
 
-func (c *pipedDataConsumer) dataProducerPause() {
-	if c.Closed() {
+// follow tells what the DataProducer is by now, if that is something else. Of
+// several goroutines, one does it for all.
+func (c *pipedDataConsumer) follow() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.again = true
+	if c.busy {
 		return
 	}
-	c.producerPaused.Store(true)
-	c.events.DataProducerPause.EmitUnlessClosed(c, struct{}{})
-	if !c.Paused() {
-		c.observer.Pause.EmitUnlessClosed(c, struct{}{})
-	}
-}
-
-func (c *pipedDataConsumer) dataProducerResume() {
-	if c.Closed() {
-		return
-	}
-	c.producerPaused.Store(false)
-	c.events.DataProducerResume.EmitUnlessClosed(c, struct{}{})
-	if !c.Paused() {
-		c.observer.Resume.EmitUnlessClosed(c, struct{}{})
+	c.busy = true
+	defer func() { c.busy = false }()
+	for c.again {
+		c.again = false
+		c.mu.Unlock()
+		paused, closed := c.p.Paused(), c.Closed()
+		if !closed && paused != c.DataProducerPaused() {
+			c.producerPaused.Store(paused)
+			event, seen := &c.events.DataProducerResume, &c.observer.Resume
+			if paused {
+				event, seen = &c.events.DataProducerPause, &c.observer.Pause
+			}
+			event.EmitUnlessClosed(c, struct{}{})
+			if !c.Paused() {
+				seen.EmitUnlessClosed(c, struct{}{})
+			}
+		}
+		c.mu.Lock()
 	}
 }
 

@@ -2,6 +2,10 @@ package vertical
 
 import (
 	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"unsafe"
 
 	"github.com/mafalda-sfu/mafalda"
 )
@@ -41,4 +45,25 @@ func RealRouters(r mafalda.Router) int {
 	v.w.s.mu.Lock()
 	defer v.w.s.mu.Unlock()
 	return len(v.reals)
+}
+
+// Left says what real Workers there are, and why.
+func (s *SFU) Left() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var b strings.Builder
+	for _, x := range s.real {
+		fmt.Fprintf(&b, "Worker: uses %d routers %d over %t idle %t", x.uses, x.routers, x.over, x.idle != nil)
+		for w, n := range x.users {
+			fmt.Fprintf(&b, "; %d of %s (closed %t)", n, w.id, w.Closed())
+		}
+		b.WriteString("\n")
+	}
+	return b.String()
+}
+
+// CloseListeners counts who waits for the end of a Producer.
+func CloseListeners(p mafalda.Producer) int {
+	e := reflect.ValueOf(&p.Observer().Close).Elem().FieldByName("listeners")
+	return reflect.NewAt(e.Type(), unsafe.Pointer(e.UnsafeAddr())).MethodByName("Load").Call(nil)[0].Elem().Len()
 }

@@ -2,7 +2,9 @@ package vertical
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/mafalda-sfu/mafalda"
 	"github.com/mafalda-sfu/mafalda/wrap"
@@ -19,6 +21,7 @@ type rtpObserver interface {
 type observerTag struct {
 	rr    *realRouter
 	data  any
+	leave func() // gives back the use of rr; only the first call has an effect
 	outer made[rtpObserver]
 }
 
@@ -32,7 +35,15 @@ type watcher struct {
 	r     *router
 	rr    *realRouter
 
-	taps map[*producer]*outlet // guarded by s.mu; what it watches
+	leave func() // of the tag
+
+	taps map[*producer]*tap // guarded by s.mu; what it watches
+}
+
+// A tap is where a watcher gets a Producer.
+type tap struct {
+	*outlet
+	stop func() // stops to listen for the end of the Producer; constant
 }
 
 type audioLevelObserver struct {
@@ -64,8 +75,8 @@ func (s *SFU) newActiveSpeakerObserver(pass *wrap.ActiveSpeakerObserver) mafalda
 }
 
 func (o *watcher) init(self rtpObserver, inner mafalda.RTPObserver, tag *observerTag) {
-	o.self, o.inner, o.r, o.rr, o.v, o.taps = self, inner, tag.rr.r, tag.rr, tag.data, map[*producer]*outlet{}
-	self.Observer().Close.On(func(struct{}) { o.ended() })
+	o.self, o.inner, o.r, o.rr, o.leave, o.v, o.taps = self, inner, tag.rr.r, tag.rr, tag.leave, tag.data, map[*producer]*tap{}
+	atEnd(self.(interface{ OnEnd(func()) }), &self.Observer().Close, o.ended)
 }
 
 func (o *watcher) part() *watcher { return o }
@@ -99,9 +110,9 @@ func (o *watcher) ended() {
 	o.taps = nil
 	s.mu.Unlock()
 	for _, t := range taps {
-		t.release()
+		t.drop()
 	}
-	o.rr.leave()
+	o.leave()
 }
 
 func (o *watcher) fail(op string, err error) error {
@@ -142,29 +153,38 @@ func (o *watcher) AddProducer(ctx context.Context, producerID string) error {
 	if err != nil {
 		return o.fail(op, err)
 	}
+	t := &tap{outlet: from, stop: p.Observer().Close.On(func(struct{}) { o.untap(p) })}
 	s := o.r.w.s
 	s.mu.Lock()
 	old, had := o.taps[p]
 	if o.taps == nil {
 		s.mu.Unlock()
-		from.release()
+		t.drop()
 		return o.fail(op, mafalda.ErrClosed)
 	}
-	o.taps[p] = from
+	o.taps[p] = t
 	s.mu.Unlock()
 	err = o.inner.AddProducer(ctx, from.id)
 	if had {
-		old.release()
+		old.drop()
 	} else if err != nil {
 		o.untap(p)
+	}
+	if p.Closed() { // perhaps before that
+		o.untap(p)
+		if errors.Is(err, mafalda.ErrNotFound) {
+			err = fmt.Errorf("no Producer %q: %w", producerID, mafalda.ErrNotFound)
+		}
 	}
 	if err != nil {
 		return o.fail(op, err)
 	}
-	if !had {
-		p.Observer().Close.On(func(struct{}) { o.untap(p) })
-	}
 	return nil
+}
+
+func (t *tap) drop() {
+	t.stop()
+	t.release()
 }
 
 // untap gives back what o holds of p.
@@ -175,7 +195,7 @@ func (o *watcher) untap(p *producer) {
 	delete(o.taps, p)
 	s.mu.Unlock()
 	if ok {
-		t.release()
+		t.drop()
 	}
 }
 
@@ -216,12 +236,13 @@ func (r *router) createObserver(
 		if err != nil {
 			return nil, r.fail(op, err)
 		}
-		inner, err := f(rr.inner, &observerTag{rr: rr, data: data})
+		tag := &observerTag{rr: rr, data: data, leave: sync.OnceFunc(rr.leave)}
+		inner, err := f(rr.inner, tag)
 		if err == nil {
 			return r.w.s.space.RTPObserver(inner), nil
 		}
-		rr.leave()
-		if i == attempts || !rr.died(err) {
+		tag.leave()
+		if err := rr.again(err, i); err != nil {
 			return nil, r.fail(op, err)
 		}
 	}

@@ -3,6 +3,7 @@ package vertical
 import (
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
@@ -67,9 +68,9 @@ func (o *Options) validate() error {
 		return fmt.Errorf("MaxWorkers %d: %w", *o.MaxWorkers, mafalda.ErrInvalidArgument)
 	case o.CPUs < 0:
 		return fmt.Errorf("CPUs %d: %w", o.CPUs, mafalda.ErrInvalidArgument)
-	case o.WatermarkWorker < 0:
+	case !(o.WatermarkWorker >= 0) || math.IsInf(o.WatermarkWorker, 1):
 		return fmt.Errorf("WatermarkWorker %v: %w", o.WatermarkWorker, mafalda.ErrInvalidArgument)
-	case o.WatermarkNode < 0:
+	case !(o.WatermarkNode >= 0) || math.IsInf(o.WatermarkNode, 1):
 		return fmt.Errorf("WatermarkNode %v: %w", o.WatermarkNode, mafalda.ErrInvalidArgument)
 	}
 	return nil

@@ -2,7 +2,10 @@ package vertical
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"github.com/mafalda-sfu/mafalda"
@@ -36,23 +39,52 @@ type pipe struct {
 type outlet struct {
 	id   string // of the inner Producer or DataProducer
 	pipe *pipe  // nil if there is none
+
+	released atomic.Bool
 }
 
+// release gives o back. Only the first call has an effect.
 func (o *outlet) release() {
-	if o.pipe != nil {
+	if o.pipe != nil && !o.released.Swap(true) {
 		o.pipe.release()
 	}
 }
 
 // reach returns how what o names, on the real Router from, can be consumed on to.
 // If it needs a pipe and there is none it is made: ten who want it at once make
-// one. born is the era of the Producer.
+// one. born is the era of the Producer. Errors: [mafalda.ErrClosed] if to has
+// ended, [mafalda.ErrNotFound] if from has.
 func (of pipes) reach(ctx context.Context, from, to *realRouter, o mafalda.PipeToRouterOptions, born era) (*outlet, error) {
 	if to == from {
 		return &outlet{id: o.ProducerID + o.DataProducerID}, nil // one of them is empty
 	}
+	for i := 0; ; i++ {
+		x := of.join(from, to, o, born)
+		select {
+		case <-x.ready:
+		case <-ctx.Done():
+			x.release()
+			return nil, ctx.Err()
+		}
+		if x.err == nil {
+			return &outlet{id: x.id, pipe: x}, nil
+		}
+		x.release()
+		if err := x.reason(ctx); err != nil {
+			return nil, err
+		}
+		if i == attempts {
+			return nil, fmt.Errorf("%d pipes in a row were closed: %w", i+1, mafalda.ErrUnavailable)
+		}
+	}
+}
+
+// join returns the pipe to a real Router, which is made if there is none, and one
+// more use of it.
+func (of pipes) join(from, to *realRouter, o mafalda.PipeToRouterOptions, born era) *pipe {
 	s := from.r.w.s
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	x := of[to]
 	if x == nil {
 		x = &pipe{of: of, from: from, to: to, born: born, ready: make(chan struct{})}
@@ -65,18 +97,22 @@ func (of pipes) reach(ctx context.Context, from, to *realRouter, o mafalda.PipeT
 		x.idle.Stop()
 		x.idle = nil
 	}
-	s.mu.Unlock()
-	select {
-	case <-x.ready:
-	case <-ctx.Done():
-		x.release()
-		return nil, ctx.Err()
+	return x
+}
+
+// reason returns why x could not be made, for who wants to consume at its far end:
+// nil if something in between has ended, and another one may be made. The close
+// events of what ended may be under way.
+func (x *pipe) reason(ctx context.Context) error {
+	switch {
+	case !errors.Is(x.err, mafalda.ErrClosed):
+		return cause(x.err)
+	case !x.to.alive(ctx):
+		return mafalda.ErrClosed
+	case !x.from.alive(ctx):
+		return fmt.Errorf("where it is produced has ended: %w", mafalda.ErrNotFound)
 	}
-	if x.err != nil {
-		x.release()
-		return nil, cause(x.err)
-	}
-	return &outlet{x.id, x}, nil
+	return nil
 }
 
 func (x *pipe) connect(o mafalda.PipeToRouterOptions) {
@@ -92,6 +128,9 @@ func (x *pipe) connect(o mafalda.PipeToRouterOptions) {
 		err = x.to.during(x.born, pipe)
 	} else {
 		err = pipe()
+	}
+	if err == nil && (r.PipeProducer == nil || r.PipeConsumer == nil) && (r.PipeDataProducer == nil || r.PipeDataConsumer == nil) {
+		err = fmt.Errorf("PipeToRouter returned no pipe: %w", mafalda.ErrUnavailable)
 	}
 	if err != nil {
 		x.err = err
@@ -125,6 +164,10 @@ func (x *pipe) forget() {
 func (x *pipe) forgetLocked() {
 	if x.of[x.to] == x {
 		delete(x.of, x.to)
+	}
+	if x.idle != nil {
+		x.idle.Stop()
+		x.idle = nil
 	}
 }
 

@@ -3,6 +3,7 @@ package vertical
 import (
 	"cmp"
 	"context"
+	"fmt"
 
 	"github.com/mafalda-sfu/mafalda"
 	"github.com/mafalda-sfu/mafalda/wrap"
@@ -49,7 +50,7 @@ func (s *SFU) newProducer(pass *wrap.Producer) mafalda.Producer {
 		p.t.r.producers[p.id] = p
 		p.home().ids[p.id] = true
 		s.mu.Unlock()
-		p.Observer().Close.On(func(struct{}) { p.ended() })
+		atEnd(p, &p.Observer().Close, p.ended)
 		return p
 	})
 }
@@ -99,5 +100,9 @@ func (p *producer) Dump(ctx context.Context) (mafalda.ProducerDump, error) {
 
 // reach returns how p can be consumed on a real Router, as [pipes.reach].
 func (p *producer) reach(ctx context.Context, to *realRouter) (*outlet, error) {
-	return p.pipes.reach(ctx, p.rr, to, mafalda.PipeToRouterOptions{ProducerID: p.Inner().ID()}, p.born)
+	from, err := p.pipes.reach(ctx, p.rr, to, mafalda.PipeToRouterOptions{ProducerID: p.Inner().ID()}, p.born)
+	if err != nil && p.Closed() {
+		err = fmt.Errorf("no Producer %q: %w", p.id, mafalda.ErrNotFound)
+	}
+	return from, err
 }

@@ -28,21 +28,23 @@ type realWorker struct {
 	settings mafalda.WorkerSettings
 
 	ready chan struct{} // closed when it has started or failed to
+	ended chan struct{} // closed when it is forgotten
 
 	// Constant once ready is closed.
 	inner mafalda.Worker
 	err   error
 
 	// Guarded by s.mu.
-	cpu     *cpu
-	users   map[*worker]int // what virtual Workers have there: Transports, servers, RTPObservers
-	uses    int             // the sum of users
-	routers int
-	meter   placement.Meter
-	load    mafalda.Load
-	usage   mafalda.WorkerResourceUsage
-	idle    *time.Timer // until it is closed, while it has no users
-	over    bool        // it takes nobody any more
+	cpu       *cpu
+	users     map[*worker]int // what virtual Workers have there: Transports, servers, RTPObservers
+	uses      int             // the sum of users
+	routers   int
+	meter     placement.Meter
+	load      mafalda.Load
+	usage     mafalda.WorkerResourceUsage
+	idle      *time.Timer // until it is closed, while it has no users
+	over      bool        // it takes nobody any more
+	forgotten bool        // it has ended, or was never there
 }
 
 // settingsKey tells sets of settings apart.
@@ -60,7 +62,16 @@ func (w *worker) place(ctx context.Context, registered func(*realWorker) bool, o
 	grow := true
 	var full error
 	for {
-		x, err := w.choose(registered, only, grow)
+		x, closing, err := w.choose(registered, only, grow)
+		if closing != nil { // there may be another one when it is gone
+			select {
+			case <-closing:
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+			grow, full = true, nil
+			continue
+		}
 		if err != nil {
 			return nil, cmp.Or(full, err)
 		}
@@ -74,40 +85,40 @@ func (w *worker) place(ctx context.Context, registered func(*realWorker) bool, o
 			return x, nil
 		}
 		w.leave(x)
-		if !grow {
-			return nil, x.err
-		}
-		grow, full = false, x.err // among those that are there
+		grow, full = false, cmp.Or(full, x.err) // among those that are there
 	}
 }
 
-// errNoCPU is that the Registry has none, errNoWorker that there are to be none.
+// errNoCPU is that the Registry has none, errNoWorker that there are to be none,
+// errDied that the only one which will do is not there any more.
 var (
 	errNoCPU    = errors.New("no CPU is free")
 	errNoWorker = fmt.Errorf("no Worker is there and none can be started: %w", mafalda.ErrUnavailable)
+	errDied     = fmt.Errorf("the Worker has died: %w", mafalda.ErrUnavailable)
 )
 
-func (w *worker) choose(registered func(*realWorker) bool, only *realWorker, grow bool) (*realWorker, error) {
+// choose chooses a real Worker once. It returns a channel instead if there is none
+// but one that is being closed: it waits for that.
+func (w *worker) choose(registered func(*realWorker) bool, only *realWorker, grow bool) (*realWorker, <-chan struct{}, error) {
 	s := w.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if w.Closed() {
-		return nil, mafalda.ErrWorkerClosed
+		return nil, nil, mafalda.ErrWorkerClosed
 	}
 	now := time.Now()
 	v := placement.View{Watermark: s.opts.WatermarkWorker}
 	var candidates []*realWorker
 	total := 0
+	var closing <-chan struct{}
 	for _, x := range s.real {
+		// What w has somewhere stays there when its settings are updated.
+		if only == nil && x.key != w.key || only != nil && x != only {
+			continue
+		}
+		total++
 		if x.over {
-			continue
-		}
-		if x.key == w.key {
-			total++
-		} else if x != only { // which had these settings once
-			continue
-		}
-		if only != nil && x != only {
+			closing = x.ended
 			continue
 		}
 		c := placement.Candidate{PacketsPerSecond: x.load.PacketsPerSecond, Transports: x.uses, Registered: registered(x)}
@@ -118,9 +129,12 @@ func (w *worker) choose(registered func(*realWorker) bool, only *realWorker, gro
 	v.CanGrow = grow && only == nil && total < *s.opts.MaxWorkers
 	if len(candidates) == 0 && !v.CanGrow {
 		if only != nil {
-			return nil, fmt.Errorf("the Worker has died: %w", mafalda.ErrUnavailable)
+			return nil, nil, errDied
 		}
-		return nil, errNoWorker
+		if closing != nil {
+			return nil, closing, nil
+		}
+		return nil, nil, errNoWorker
 	}
 	i := s.opts.Policy.Place(&v)
 	var x *realWorker
@@ -134,7 +148,7 @@ func (w *worker) choose(registered func(*realWorker) bool, only *realWorker, gro
 	}
 	x.meter.Place(now)
 	x.enterLocked(w)
-	return x, nil
+	return x, nil, nil
 }
 
 func (x *realWorker) enterLocked(w *worker) {
@@ -185,7 +199,7 @@ func (s *SFU) later(f func()) *time.Timer { return time.AfterFunc(max(s.opts.Lin
 
 // startLocked begins to start a real Worker for w.
 func (s *SFU) startLocked(w *worker) *realWorker {
-	x := &realWorker{s: s, key: w.key, settings: w.settings, ready: make(chan struct{}), users: map[*worker]int{}}
+	x := &realWorker{s: s, key: w.key, settings: w.settings, ready: make(chan struct{}), ended: make(chan struct{}), users: map[*worker]int{}}
 	x.settings.AppData = nil
 	s.real = append(s.real, x)
 	go x.start() // ends when the Worker has started, or failed to
@@ -196,7 +210,7 @@ func (x *realWorker) start() {
 	s := x.s
 	x.err = x.acquire()
 	if x.err == nil {
-		x.inner, x.err = s.inner.CreateWorker(context.Background(), x.settings)
+		x.inner, x.err = something(s.inner.CreateWorker(context.Background(), x.settings))
 	}
 	if x.err != nil {
 		x.inner = nil // not a nil pointer in an interface
@@ -257,11 +271,25 @@ func (x *realWorker) acquire() error {
 	return fmt.Errorf("%w: registry: %v", mafalda.ErrUnavailable, err)
 }
 
+// died reports whether err is that x has died, and then sees to it that nothing is
+// placed there any more.
+func (x *realWorker) died(err error) bool {
+	if !errors.Is(err, mafalda.ErrWorkerClosed) && !(errors.Is(err, mafalda.ErrClosed) && x.inner.Closed()) {
+		return false
+	}
+	x.gone()
+	return true
+}
+
 // gone forgets x, which has ended or was never there.
 func (x *realWorker) gone() {
 	s := x.s
 	s.mu.Lock()
 	x.over = true
+	if !x.forgotten {
+		x.forgotten = true
+		defer close(x.ended)
+	}
 	if x.idle != nil {
 		x.idle.Stop()
 		x.idle = nil

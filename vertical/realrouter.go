@@ -3,6 +3,7 @@ package vertical
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -30,8 +31,9 @@ type realRouter struct {
 
 	forgotten bool // it has ended
 
-	// Held by who changes the codecs, and shared by those who need them as they are;
-	// no listener runs then.
+	// Held for writing by who changes the codecs, and for reading by who pipes
+	// something here: a listener for the end of something else may run then, and
+	// take its time.
 	changing sync.RWMutex
 }
 
@@ -68,21 +70,37 @@ func (r *router) enter(ctx context.Context, only *realWorker) (*realRouter, erro
 			return rr, nil
 		}
 		rr.leave()
-		if i == attempts || !rr.died(rr.err) {
-			return nil, cause(rr.err)
+		if err := rr.again(rr.err, i); err != nil {
+			return nil, cause(err)
 		}
 	}
 }
 
-// died reports whether err is that the real Worker has died, and then sees to it
-// that nothing is placed there any more: its close events may be under way.
-func (rr *realRouter) died(err error) bool {
-	if !errors.Is(err, mafalda.ErrClosed) || rr.r.Closed() || !rr.w.inner.Closed() {
-		return false
+// again returns nil if a call that got err, the (i+1)th time, can be tried on
+// another real Router, since the real Worker has died or rr was closed. It sees to
+// it that nothing is placed there any more: the close events may be under way.
+func (rr *realRouter) again(err error, i int) error {
+	died := rr.w.died(err)
+	if rr.r.Closed() || !died && !(errors.Is(err, mafalda.ErrClosed) && rr.inner != nil && rr.inner.Closed()) {
+		return err
 	}
 	rr.gone()
-	rr.w.gone()
-	return true
+	return exhausted(i)
+}
+
+// exhausted returns the error of a call under which i+1 real Workers have died, nil
+// if it can be tried once more.
+func exhausted(i int) error {
+	if i < attempts {
+		return nil
+	}
+	return fmt.Errorf("%d Workers in a row have died: %w", i+1, mafalda.ErrUnavailable)
+}
+
+// alive asks rr whether it is there.
+func (rr *realRouter) alive(ctx context.Context) bool {
+	_, err := rr.inner.Dump(ctx)
+	return !errors.Is(err, mafalda.ErrClosed)
 }
 
 // on returns the real Router of r on x, where the caller has a use, and one more
@@ -110,7 +128,7 @@ func (r *router) on(x *realWorker) (*realRouter, error) {
 }
 
 func (rr *realRouter) create(o mafalda.RouterOptions) {
-	rr.inner, rr.err = rr.w.inner.CreateRouter(context.Background(), o)
+	rr.inner, rr.err = something(rr.w.inner.CreateRouter(context.Background(), o))
 	if rr.err != nil {
 		rr.inner = nil // not a nil pointer in an interface
 		rr.gone()
@@ -160,8 +178,8 @@ func (rr *realRouter) updated(ctx context.Context) error {
 		return nil
 	}
 	if err := rr.inner.UpdateMediaCodecs(ctx, cloneCodecs(now.codecs)); err != nil {
-		if rr.inner.Closed() {
-			return nil
+		if errors.Is(err, mafalda.ErrClosed) {
+			return nil // it has ended, and the virtual Router has not
 		}
 		return err
 	}

@@ -132,10 +132,23 @@ func (r *router) UpdateMediaCodecs(ctx context.Context, mediaCodecs []mafalda.Ro
 		reals = append(reals, rr)
 	}
 	r.w.s.mu.Unlock()
-	for _, rr := range reals {
-		if err := rr.updated(ctx); err != nil {
-			return r.fail(op, err)
+	done := make(chan error, 1)
+	go func() { // ends when all have them: what is begun is not left half done
+		var first error
+		for _, rr := range reals {
+			if err := rr.updated(context.WithoutCancel(ctx)); first == nil {
+				first = err
+			}
 		}
+		done <- first
+	}()
+	select {
+	case err = <-done:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	if err != nil {
+		return r.fail(op, err)
 	}
 	return nil
 }

@@ -80,13 +80,9 @@ func (w *worker) createServer(ctx context.Context, o mafalda.WebRTCServerOptions
 			x.fixed = x.fixed || l.Port != 0
 		}
 	}
-	on, err := w.place(ctx, func(*realWorker) bool { return false }, nil)
+	release, err := x.open(ctx)
 	if err != nil {
-		return nil, err
-	}
-	_, release, err := x.on(ctx, on)
-	w.leave(on) // the server has a use of its own
-	if err != nil {
+		x.drop()
 		return nil, err
 	}
 	w.s.mu.Lock()
@@ -103,14 +99,32 @@ func (w *worker) createServer(ctx context.Context, o mafalda.WebRTCServerOptions
 	return x, nil
 }
 
-// drop closes all ports.
-func (x *server) drop() {
-	x.w.s.mu.Lock()
-	reals := slices.Clone(x.reals)
-	x.w.s.mu.Unlock()
-	for _, y := range reals {
-		_ = y.Close() // nothing can be done about it
+// open opens the first ports, on some real Worker. The caller calls release when x
+// is known.
+func (x *server) open(ctx context.Context) (release func(), err error) {
+	for i := 0; ; i++ {
+		w, err := x.w.place(ctx, func(*realWorker) bool { return false }, nil)
+		if err != nil {
+			return nil, err
+		}
+		_, release, err := x.on(ctx, w)
+		x.w.leave(w) // x has a use of its own
+		if err == nil {
+			return release, nil
+		}
+		if !w.died(err) {
+			return nil, err
+		}
+		if err := exhausted(i); err != nil {
+			return nil, err
+		}
 	}
+}
+
+// drop closes x, of which nobody has heard, with ports that are being opened.
+func (x *server) drop() {
+	x.Born()
+	_ = x.Close() // nothing can be done about it
 }
 
 // on returns the ports on a real Worker, where the caller has a use; they are
@@ -151,9 +165,9 @@ func (x *server) on(ctx context.Context, w *realWorker) (mafalda.WebRTCServer, f
 }
 
 func (y *realServer) create() {
-	y.inner, y.err = y.w.inner.CreateWebRTCServer(context.Background(), mafalda.WebRTCServerOptions{
+	y.inner, y.err = something(y.w.inner.CreateWebRTCServer(context.Background(), mafalda.WebRTCServerOptions{
 		ListenInfos: slices.Clone(y.x.infos),
-	})
+	}))
 	if y.err != nil {
 		y.inner = nil // not a nil pointer in an interface
 		y.gone()
@@ -223,14 +237,17 @@ func (x *server) only() *realWorker {
 	return x.first()
 }
 
-// first returns the real Worker of the first ports, nil if there are none.
+// first returns the real Worker of the first ports, nil if there are none. That of a
+// Worker that is known to have died counts as none: its close events may be under way.
 func (x *server) first() *realWorker {
 	x.w.s.mu.Lock()
 	defer x.w.s.mu.Unlock()
-	if len(x.reals) == 0 {
-		return nil
+	for _, y := range x.reals {
+		if !y.w.over {
+			return y.w
+		}
 	}
-	return x.reals[0].w
+	return nil
 }
 
 // serverOf returns v as what it is in here.
@@ -281,7 +298,7 @@ func (x *server) Dump(ctx context.Context) (mafalda.WebRTCServerDump, error) {
 		p, err := y.inner.Dump(ctx)
 		switch {
 		case err == nil:
-		case y.inner.Closed() && !x.Closed():
+		case errors.Is(err, mafalda.ErrClosed) && !x.Closed():
 			continue
 		default:
 			return d, x.fail("Dump", err)
@@ -308,12 +325,14 @@ func (x *server) closeLocked(c *wrap.Closing, cause *mafalda.Event[struct{}]) {
 		return
 	}
 	for _, t := range x.transports {
-		if t.Closed() {
-			continue
+		closed := t.Closed()
+		if !closed {
+			t.part().serverClosing = true
 		}
-		t.part().serverClosing = true
-		t.CloseIn(c, &t.Events().ListenServerClose)
-		c.Do(func() { x.unhandled(t) })
+		t.CloseIn(c, &t.Events().ListenServerClose) // or waits for its end
+		if !closed {
+			c.Do(func() { x.unhandled(t) })
+		}
 	}
 	c.Emit(cause)
 	c.Emit(&x.observer.Close)

@@ -179,6 +179,14 @@ func without[T comparable](list []T, v T) []T {
 	return slices.DeleteFunc(slices.Clone(list), func(x T) bool { return x == v })
 }
 
+// atEnd has f called once when an object closes: before its Close is heard, or, if
+// it was closed before it was met, when it has ended.
+func atEnd(o interface{ OnEnd(func()) }, closing *mafalda.Event[struct{}], f func()) {
+	f = sync.OnceFunc(f)
+	closing.On(func(struct{}) { f() })
+	o.OnEnd(f)
+}
+
 // appData implements [mafalda.AppDataHolder].
 type appData struct {
 	mu sync.Mutex

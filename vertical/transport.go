@@ -23,6 +23,7 @@ type transportTag struct {
 	rr     *realRouter
 	server *server // whose ports it uses, or nil
 	data   any     // the app data that the application gave
+	leave  func()  // gives back the use of rr; only the first call has an effect
 	outer  made[transport]
 }
 
@@ -46,9 +47,11 @@ type carrier struct {
 	pass   *wrap.Transport
 	r      *router
 	rr     *realRouter
+	leave  func() // of the tag
 	server *server
 
 	// Guarded by s.mu.
+	known         bool            // the Router has it, and server
 	producers     []*producer     // in order of creation, until they have ended
 	dataProducers []*dataProducer // the same
 	serverClosing bool            // it is closed because server is
@@ -117,8 +120,8 @@ func (s *SFU) newDirectTransport(pass *wrap.DirectTransport) mafalda.DirectTrans
 }
 
 func (t *carrier) init(self transport, pass *wrap.Transport, tag *transportTag) {
-	t.self, t.pass, t.r, t.rr, t.server, t.v = self, pass, tag.rr.r, tag.rr, tag.server, tag.data
-	self.Observer().Close.On(func(struct{}) { t.ended() })
+	t.self, t.pass, t.r, t.rr, t.leave, t.server, t.v = self, pass, tag.rr.r, tag.rr, tag.leave, tag.server, tag.data
+	atEnd(pass, &self.Observer().Close, t.ended)
 }
 
 func (t *carrier) part() *carrier { return t }
@@ -138,6 +141,7 @@ func (r *router) newTransport(inner mafalda.Transport) {
 		return
 	}
 	r.transports = append(r.transports, t)
+	t.part().known = true
 	server := t.part().server
 	if server != nil {
 		server.transports = append(server.transports, t)
@@ -154,13 +158,16 @@ func (r *router) newTransport(inner mafalda.Transport) {
 func (t *carrier) ended() {
 	s := t.r.w.s
 	s.mu.Lock()
-	t.r.transports = without(t.r.transports, t.self)
-	unhandled := t.server != nil && !t.serverClosing
+	unhandled := false
+	if t.known {
+		t.r.transports = without(t.r.transports, t.self)
+		unhandled = t.server != nil && !t.serverClosing
+	}
 	s.mu.Unlock()
 	if unhandled {
 		t.server.unhandled(t.self)
 	}
-	t.rr.leave()
+	t.leave()
 }
 
 func (t *carrier) Close() error {
@@ -248,9 +255,6 @@ func (t *carrier) Consume(ctx context.Context, o mafalda.ConsumerOptions) (mafal
 		})
 	}
 	from, err := p.reach(ctx, t.rr)
-	if err != nil && p.Closed() {
-		err = fmt.Errorf("no Producer %q: %w", p.id, mafalda.ErrNotFound)
-	}
 	if err != nil {
 		return nil, t.fail(op, err)
 	}
@@ -309,9 +313,6 @@ func (t *carrier) ConsumeData(ctx context.Context, o mafalda.DataConsumerOptions
 		})
 	}
 	from, err := p.reach(ctx, t.rr)
-	if err != nil && p.Closed() {
-		err = fmt.Errorf("no DataProducer %q: %w", p.id, mafalda.ErrNotFound)
-	}
 	if err != nil {
 		return nil, t.fail(op, err)
 	}

@@ -148,7 +148,7 @@ func (w *worker) UpdateSettings(ctx context.Context, u mafalda.WorkerUpdateableS
 	}
 	w.s.mu.Unlock()
 	for _, x := range own {
-		if err := x.inner.UpdateSettings(ctx, u); err != nil && !x.inner.Closed() {
+		if err := x.inner.UpdateSettings(ctx, u); err != nil && !errors.Is(err, mafalda.ErrClosed) {
 			return w.fail(op, err)
 		}
 	}
