@@ -1,7 +1,9 @@
 package mafalda
 
 import (
+	"runtime"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/stretchr/testify/assert"
@@ -108,4 +110,41 @@ func TestDataMessageContent(t *testing.T) {
 	}
 	_, _, err := (&DataMessage{PPID: 99}).content()
 	require.ErrorIs(t, err, ErrInvalidArgument)
+}
+
+// What is piped, said and closed again leaves nothing behind in the pipe, which
+// stays.
+func TestDataPipesEnd(t *testing.T) {
+	s := testSFU(t)
+	worker := func() Worker {
+		w, err := s.CreateWorker(t.Context(), WorkerSettings{})
+		require.NoError(t, err)
+		return w
+	}
+	from, to := testRouter(t, worker()), testRouter(t, worker())
+	in, out := testDirect(t, from), testDirect(t, to)
+	round := func(says bool) {
+		p, err := in.ProduceData(t.Context(), DataProducerOptions{})
+		require.NoError(t, err)
+		_, err = from.PipeToRouter(t.Context(), PipeToRouterOptions{DataProducerID: p.ID(), Router: to})
+		require.NoError(t, err)
+		c, err := out.ConsumeData(t.Context(), DataConsumerOptions{DataProducerID: p.ID()})
+		require.NoError(t, err)
+		heard, closed := make(chan string, 1), make(chan struct{})
+		c.Events().Message.On(func(m DataMessage) { heard <- string(m.Data) })
+		c.Observer().Close.On(func(struct{}) { close(closed) })
+		if says {
+			require.NoError(t, p.Send(TextMessage("x")))
+			require.Equal(t, "x", wait(t, heard, "message"))
+		}
+		require.NoError(t, p.Close())
+		wait(t, closed, "close")
+	}
+	round(true)
+	before := runtime.NumGoroutine()
+	for i := range 60 {
+		round(i%3 > 0)
+	}
+	require.Eventually(t, func() bool { return runtime.NumGoroutine() < before+10 }, patience, 10*time.Millisecond,
+		"goroutines of streams stay: %d, then %d", before, runtime.NumGoroutine())
 }

@@ -340,6 +340,43 @@ func TestQuarantine(t *testing.T) {
 	}
 }
 
+// Streams come and go while the association of a pipe stays: none is left behind,
+// used or not, whichever end is told first, and an id has a new life soon.
+func TestAnswer(t *testing.T) {
+	for _, channel := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			x, y := pair(t, Config{DataChannel: channel}, Config{DataChannel: channel})
+			for i := range 12 {
+				id := uint16(i % 4)
+				x.openOut(id, ordered)
+				y.openIn(id, ordered)
+				if i%3 > 0 || channel {
+					_, err := x.write(id, 51, []byte{byte(i)})
+					require.NoError(t, err)
+					require.Equal(t, []byte{byte(i)}, y.message().Data)
+				}
+				if i%2 == 0 {
+					y.do(func() { y.a.CloseInbound(id) })
+				}
+				x.do(func() { x.a.CloseOutbound(id) })
+				time.Sleep(time.Second)
+				if i%2 != 0 {
+					y.do(func() { y.a.CloseInbound(id) })
+				}
+				time.Sleep(time.Second)
+				for _, e := range []*end{x, y} {
+					e.do(func() {
+						e.a.mu.Lock()
+						defer e.a.mu.Unlock()
+						require.Empty(t, e.a.table.streams)
+						require.Empty(t, e.a.table.readers)
+					})
+				}
+			}
+		})
+	}
+}
+
 // With CloseInbound a data channel ends as a whole, and not otherwise.
 func TestCloseInbound(t *testing.T) {
 	for _, channel := range []bool{true, false} {

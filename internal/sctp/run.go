@@ -171,7 +171,13 @@ func (a *Association) ended(s *stream, ps *psctp.Stream, reset bool) {
 		s.writes = ps // pion would make another, and wait for its end again
 	}
 	answer := s.dying
+	s.over = reset
 	switch {
+	case reset && !answer && !s.out:
+		// Nobody sends here, so nobody but us can answer; else the stream would
+		// stay with the peer for as long as the association.
+		s.writes = ps
+		a.resetLocked(s)
 	case answer && s.asked:
 		// The writer resets it on ps: another stream of pion's would wait for a
 		// second end for ever.

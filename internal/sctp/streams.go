@@ -37,7 +37,7 @@ func (a *Association) CloseInbound(id uint16) {
 		return
 	}
 	s.in = false
-	if a.cfg.DataChannel && !s.out {
+	if a.cfg.DataChannel && !s.out && !s.over {
 		a.resetLocked(s)
 	}
 	a.table.settle(s)
@@ -81,9 +81,13 @@ func (a *Association) CloseOutbound(id uint16) {
 }
 
 // resetLocked lets the writer reset a stream, if there is an association that
-// could know of it.
+// could know of it. Where the peer is told of streams by others, it knows nothing
+// of one that nothing was sent on, and would not answer.
 func (a *Association) resetLocked(s *stream) {
 	if s.dying || a.table.closed || a.pion.Load() == nil {
+		return
+	}
+	if !a.cfg.DataChannel && s.writes == nil {
 		return
 	}
 	s.dying, s.asked = true, true
@@ -246,6 +250,7 @@ func (a *Association) adopt(id uint16, ps *psctp.Stream, writes bool) {
 	}
 	fresh := !t.readers[ps]
 	if fresh {
+		s.over = false
 		t.readers[ps] = true
 		a.all.Add(1)
 	}

@@ -41,6 +41,7 @@ type stream struct {
 	queued int       // bytes in queue
 	given  int       // bytes that pion has and did not send yet
 
+	over bool // the peer has reset it
 	// dying: reset by us, not by the peer yet; no new life before.
 	dying bool
 	asked bool // the writer has not reset it yet
