@@ -190,7 +190,7 @@ func (p *forwarder) listen(h *harness.Host, o *options) (harness.Foreign, error)
 		go func() { // ends when the peer has connected, or with the process
 			role := webrtc.ICERoleControlled
 			err := t.ice.Start(t.gatherer, webrtc.ICEParameters{
-				UsernameFragment: harness.PeerUfrag, Password: "of nobody who makes checks",
+				UsernameFragment: harness.PeerUfrag, Password: harness.PeerPassword,
 			}, &role)
 			if err == nil {
 				err = t.dtls.Start(webrtc.DTLSParameters{

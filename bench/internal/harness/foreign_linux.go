@@ -1,8 +1,12 @@
 package harness
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/netip"
+	"sync"
+	"time"
 
 	"github.com/mafalda-sfu/mafalda"
 )
@@ -19,6 +23,14 @@ type Foreign struct {
 	Layer Layer
 	// Sent returns how many packets it has sent.
 	Sent func() uint64
+
+	// Join is for a forwarder that lets people come only to what is there
+	// already. Then ICE is of peer 0 alone, which sends while Join is called, by
+	// many goroutines, for each of the peers from 1 to Joins.
+	Join  func(peer int) (ice mafalda.ICEParameters, ssrc uint32, err error)
+	Joins int
+	// Process is what is charged, if the forwarder is a process of its own.
+	Process int
 }
 
 // The stream that peer 0 sends to a [Foreign].
@@ -27,8 +39,11 @@ const (
 	ForeignPayloadType = payloadVideo
 )
 
-// PeerUfrag is the ICE user name fragment of all peers.
-const PeerUfrag = "receiver"
+// What all peers say of themselves in ICE. They make checks, but answer none.
+const (
+	PeerUfrag    = "receiver"
+	PeerPassword = "of/nobody/who/is/checked"
+)
 
 // Addr is the address of the server.
 func (h *Host) Addr() netip.Addr { return h.addr }
@@ -41,18 +56,86 @@ func (h *Host) Connect(f Foreign) (*Rig, error) {
 	if len(f.ICE) != len(f.SSRCs)+1 {
 		return nil, fmt.Errorf("%d peers, and %d that receive", len(f.ICE), len(f.SSRCs))
 	}
-	var endpoints []endpoint
-	for i := range f.ICE {
-		endpoints = append(endpoints, endpoint{Addr: f.Addr, ICE: &f.ICE[i]})
-	}
-	if _, err := h.peers.do(command{Connect: &connectCommand{Transports: endpoints}}); err != nil {
+	if _, err := h.peers.do(command{Connect: &connectCommand{Transports: f.endpoints(f.ICE...)}}); err != nil {
 		return nil, err
 	}
-	r := &Rig{Host: h, sent: f.Sent, tracks: make([]Track, 1)}
+	r := &Rig{Host: h, sent: f.Sent, process: f.Process, tracks: make([]Track, 1)}
 	r.sources = []sourceInfo{{Stream: streamInfo{SSRC: ForeignSSRC, PayloadType: ForeignPayloadType}, Layer: f.Layer}}
 	for i, ssrc := range f.SSRCs {
-		r.sinks = append(r.sinks, sinkInfo{Peer: 1 + i, Stream: streamInfo{SSRC: ssrc, PayloadType: ForeignPayloadType}})
+		r.sinks = append(r.sinks, foreignSink(1+i, ssrc))
 	}
 	_, err := h.peers.do(command{Streams: &streamsCommand{Sources: r.sources, Sinks: r.sinks}})
+	if err == nil && f.Join != nil {
+		err = r.joinForeign(f)
+	}
 	return r, err
+}
+
+func (f *Foreign) endpoints(list ...mafalda.ICEParameters) []endpoint {
+	var out []endpoint
+	for i := range list {
+		out = append(out, endpoint{Addr: f.Addr, ICE: &list[i]})
+	}
+	return out
+}
+
+func foreignSink(peer int, ssrc uint32) sinkInfo {
+	return sinkInfo{Peer: peer, Stream: streamInfo{SSRC: ssrc, PayloadType: ForeignPayloadType}}
+}
+
+const (
+	// joinsAtOnce is enough to keep both processes busy.
+	joinsAtOnce = 8
+	// joiningRate is what peer 0 sends while others join, of what it sends later.
+	joiningRate = 0.2
+	joiningTime = 2 * time.Minute
+)
+
+// joinForeign lets the peers join one by one while peer 0 sends.
+func (r *Rig) joinForeign(f Foreign) error {
+	c := &calls{p: r.peers, pending: map[int]chan answer{}}
+	run, err := c.start(command{Run: &Run{Duration: joiningTime, Rate: joiningRate, Read: true}})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	r.sinks = make([]sinkInfo, f.Joins)
+	next := make(chan int)
+	var wg sync.WaitGroup
+	for range joinsAtOnce {
+		wg.Go(func() { // ends with next
+			for peer := range next {
+				if ctx.Err() != nil {
+					continue // another one failed
+				}
+				if err := r.joinOne(c, f, peer); err != nil {
+					cancel(fmt.Errorf("peer %d: %w", peer, err))
+				}
+			}
+		})
+	}
+	for i := range f.Joins {
+		next <- 1 + i
+	}
+	close(next)
+	wg.Wait()
+	_, err = c.do(command{Stop: true})
+	if a := <-run; a.Error != "" {
+		err = errors.Join(err, errors.New("peers: "+a.Error))
+	}
+	return errors.Join(context.Cause(ctx), err)
+}
+
+func (r *Rig) joinOne(c *calls, f Foreign, peer int) error {
+	ice, ssrc, err := f.Join(peer)
+	if err != nil {
+		return err
+	}
+	r.sinks[peer-1] = foreignSink(peer, ssrc)
+	if _, err := c.do(command{Connect: &connectCommand{First: peer, Transports: f.endpoints(ice)}}); err != nil {
+		return err
+	}
+	_, err = c.do(command{Streams: &streamsCommand{Sinks: r.sinks[peer-1 : peer]}})
+	return err
 }

@@ -38,6 +38,9 @@ type Program struct {
 	Workers int
 	// OneCore binds the server to one core and the peers to the others.
 	OneCore bool
+	// Prepare, if it is set, comes first, in the process that starts the others.
+	// They inherit its environment.
+	Prepare func() error
 	// Serve is the server's part.
 	Serve func(*Host) error
 }
@@ -50,6 +53,9 @@ func Main(p Program) {
 			os.Exit(status.ExitCode())
 		}
 		fmt.Fprintln(os.Stderr, p.Name+":", err)
+		if errors.Is(err, ErrUnavailable) {
+			os.Exit(ExitUnavailable)
+		}
 		os.Exit(1)
 	}
 }
@@ -73,6 +79,11 @@ func (p *Program) run() error {
 		return runPeers()
 	case roleServer:
 		return p.serve(os.Getenv(sinkVariable))
+	}
+	if p.Prepare != nil {
+		if err := p.Prepare(); err != nil {
+			return err
+		}
 	}
 	err := launch(SinkTUN)
 	status, ok := errors.AsType[*exec.ExitError](err)

@@ -173,10 +173,25 @@ func (r *reference) run(routes map[uint32]*referenceRoute, started chan<- int) {
 // ProcessCPU returns what this process has used.
 func ProcessCPU() (time.Duration, error) { return clock(unix.CLOCK_PROCESS_CPUTIME_ID) }
 
+// cpu returns what the process of the SFU has used.
+func (r *Rig) cpu() (time.Duration, error) {
+	if r.process != 0 {
+		return clock(processClock(r.process))
+	}
+	return ProcessCPU()
+}
+
+// processClock is the clock of what a process uses, as clock_getcpuclockid
+// makes it.
+func processClock(process int) int32 { return int32(^process<<3 | scheduled) }
+
+// scheduled is the kind of the clocks here: what the scheduler has counted.
+const scheduled = 2
+
 // threadClock is the clock of what a thread of this process uses, as
 // pthread_getcpuclockid makes it.
 func threadClock(thread int) int32 {
-	const perThread, scheduled = 4, 2
+	const perThread = 4
 	return int32(^thread<<3 | perThread | scheduled)
 }
 

@@ -67,8 +67,11 @@ type Rig struct {
 	piped     map[[2]int]bool // by track and Worker; guarded by mu in a storm
 	sinks     []sinkInfo      // as piped
 	reference *reference
-	sent      func() uint64 // packets, of a forwarder that is not ours
-	packet    int           // bytes of the largest packet to a receiver, sealed
+	packet    int // bytes of the largest packet to a receiver, sealed
+
+	// Of a forwarder that is not ours; see [Foreign].
+	sent    func() uint64
+	process int
 }
 
 // NewRig makes the Workers and Routers.

@@ -174,7 +174,7 @@ func (r *Rig) ProductSlice(run Run) (Slice, error) {
 	}
 	var m0, m1 runtime.MemStats
 	runtime.ReadMemStats(&m0)
-	c0, err := ProcessCPU()
+	c0, err := r.cpu()
 	if err != nil {
 		return Slice{}, err
 	}
@@ -188,7 +188,7 @@ func (r *Rig) ProductSlice(run Run) (Slice, error) {
 	var v Slice
 	for deadline := time.Now().Add(patience); ; {
 		time.Sleep(drained)
-		c1, err := ProcessCPU()
+		c1, err := r.cpu()
 		if err != nil {
 			return Slice{}, err
 		}
