@@ -94,6 +94,7 @@ var layers = map[string]int{
 	"bench/grid":             9,
 	"bench/rooms":            9,
 	"bench/memory":           9,
+	"bench/livekit":          9,
 	"bench/peers":            9,
 	"bench/scale":            9,
 	"bench/join":             9,
