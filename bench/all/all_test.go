@@ -24,6 +24,8 @@ func TestDocument(t *testing.T) {
 		`{"nsPerPacket":2034.4,"ratio":1.375,"sink":"tun","latencyMs":{"lastReceiver":12},"explained":{"stages":{"seal":530.4}}}`)}
 	*r.outcome("grid") = outcome{Name: "grid", Command: "go run ./bench/grid", Error: "exit status 1:\ntoo few", Result: json.RawMessage(
 		`{"sink":"loopback"}`)}
+	r.outcome("pion300").Result = json.RawMessage(`{"versions":{"github.com/b":"v2","a":"v1"}}`)
+	*r.outcome("livekit300") = outcome{Name: "livekit300", Command: "go run ./bench/livekit", LeftOut: "exit status 69:\nno server"}
 	r.outcome("memory").Result = json.RawMessage(`{"resident":2097152,"bytesPerConsumer":1536}`)
 	args := []string{"-from", figures, "-doc", doc}
 	save := func() {
@@ -49,6 +51,7 @@ func TestDocument(t *testing.T) {
 	assert.Regexp(t, "\\| `fanout -explain` \\| 2,034 \\| – \\| 1.38 \\|.* 12.00 \\| – \\| – \\| 1.3 \\|\n", text)
 	assert.Regexp(t, "\\| `memory` \\| – \\| 1.5 \\| – \\| – \\| 2 \\|", text)
 	assert.Contains(t, text, "`grid` failed: exit status 1: too few.")
+	assert.Contains(t, text, "\n\n`peers` is of a v1, b v2.\n\n`livekit` was left out: exit status 69: no server.\n\n")
 	assert.Contains(t, text, "`grid` went over loopback")
 	assert.NotContains(t, text, "`fanout -explain` went")
 	assert.Contains(t, text, "| `fanout -explain` | – | – | – | – | – | – | 530 | – | – | – | – |")

@@ -21,7 +21,7 @@ func writeDocument(file string, r *report) error {
 	var missing []string
 	for _, s := range sections {
 		for _, run := range s.Runs {
-			if o := r.outcome(run.Name); o == nil || len(o.Result) == 0 {
+			if o := r.outcome(run.Name); o == nil || len(o.Result) == 0 && o.LeftOut == "" {
 				missing = append(missing, run.Name)
 			}
 		}
@@ -48,12 +48,8 @@ func tables(r *report) string {
 	fmt.Fprintf(&b, "`%s`\non %s: %d cores of %s, %s, %s, commit %s; load before it began: %s.\nIt took %.0f s.\n"+
 		"`others` is how many cores other work on the machine had meanwhile.\n\n",
 		r.Command, m.Date, m.CPUs, m.CPU, m.Kernel, m.Go, m.Commit, m.Load, r.Seconds)
-	versions := slices.Sorted(maps.Keys(m.Modules))
-	for i, path := range versions {
-		versions[i] = strings.TrimPrefix(path, "github.com/") + " " + m.Modules[path]
-	}
-	if len(versions) > 0 {
-		fmt.Fprintf(&b, "With %s.\n\n", strings.Join(versions, ", "))
+	if len(m.Modules) > 0 {
+		fmt.Fprintf(&b, "With %s.\n\n", versionList(m.Modules))
 	}
 	for _, s := range sections {
 		s.write(&b, r)
@@ -84,6 +80,12 @@ func (s *section) write(b *strings.Builder, r *report) {
 		if o.Error != "" {
 			notes = append(notes, fmt.Sprintf("%s failed: %s.", o.short(), strings.Join(strings.Fields(o.Error), " ")))
 		}
+		if o.LeftOut != "" {
+			notes = append(notes, fmt.Sprintf("%s was left out: %s.", o.short(), strings.Join(strings.Fields(o.LeftOut), " ")))
+		}
+		if v := o.versions(); len(v) > 0 {
+			notes = append(notes, fmt.Sprintf("%s is of %s.", o.short(), versionList(v)))
+		}
 		if o.overLoopback() {
 			notes = append(notes, fmt.Sprintf("%s went over loopback, for lack of a privilege: its figures can't be compared.", o.short()))
 		}
@@ -108,6 +110,24 @@ func (o *outcome) short() string { return "`" + strings.TrimPrefix(o.Command, "g
 func (o *outcome) overLoopback() bool {
 	var v struct{ Sink string }
 	return json.Unmarshal(o.Result, &v) == nil && v.Sink == "loopback"
+}
+
+// versions are those of the modules of what was measured, if it tells.
+func (o *outcome) versions() map[string]string {
+	var v struct{ Versions map[string]string }
+	if json.Unmarshal(o.Result, &v) != nil {
+		return nil
+	}
+	return v.Versions
+}
+
+// versionList tells versions of modules.
+func versionList(modules map[string]string) string {
+	list := slices.Sorted(maps.Keys(modules))
+	for i, path := range list {
+		list[i] = strings.TrimPrefix(path, "github.com/") + " " + modules[path]
+	}
+	return strings.Join(list, ", ")
 }
 
 func (c *column) cell(o *outcome) string {

@@ -13,6 +13,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -29,6 +30,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/mafalda-sfu/mafalda/bench/internal/harness"
 )
 
 func main() {
@@ -124,11 +127,13 @@ func measure(ctx context.Context, only string) (*report, error) {
 			if err == nil {
 				o.Result, o.Others, err = execute(ctx, filepath.Join(dir, name), run.Command[1:])
 			}
-			if err != nil {
+			if status, ok := errors.AsType[*exec.ExitError](err); ok && status.ExitCode() == harness.ExitUnavailable {
+				o.LeftOut = err.Error()
+			} else if err != nil {
 				o.Error = err.Error()
 			}
 			o.Seconds = time.Since(start).Round(100 * time.Millisecond).Seconds()
-			fmt.Fprintf(os.Stderr, "%-18s %5.1f s  others %.1f  %s\n", o.Name, o.Seconds, o.Others, o.Error)
+			fmt.Fprintf(os.Stderr, "%-18s %5.1f s  others %.1f  %s\n", o.Name, o.Seconds, o.Others, cmp.Or(o.Error, o.LeftOut))
 			r.Runs = append(r.Runs, o)
 		}
 	}

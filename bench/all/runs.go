@@ -58,13 +58,16 @@ var sections = []section{
 	{
 		Title: "Others",
 		Text: "The same fan-out through a forwarder on pion/webrtc, one TrackLocalStaticRTP for each receiver, with its default\n" +
-			"interceptors and without transport-cc.",
+			"interceptors; and through LiveKit's server with its default configuration. Neither has transport-cc on what it sends.",
 		Columns: append(forwarding[:len(forwarding):len(forwarding)],
 			column{"first (ms)", "latencyMs.firstReceiver", 2, 0},
 			column{"median (ms)", "latencyMs.medianReceiver", 2, 0},
 			column{"last (ms)", "latencyMs.lastReceiver", 2, 0},
 			column{"timed", "latencyMs.timed", 3, 0}),
-		Runs: []run{{"pion300", []string{"peers", "-seconds", "5"}}},
+		Runs: []run{
+			{"pion300", []string{"peers", "-seconds", "5"}},
+			{"livekit300", []string{"livekit", "-seconds", "5"}},
+		},
 	},
 	{
 		Title: "Meetings",
@@ -150,6 +153,7 @@ type outcome struct {
 	Seconds float64         `json:"seconds"`
 	Others  float64         `json:"others"` // cores that other work had meanwhile
 	Error   string          `json:"error,omitempty"`
+	LeftOut string          `json:"leftOut,omitempty"` // why it could not be run here, which is no error
 	Result  json.RawMessage `json:"result,omitempty"`
 }
 
