@@ -1,4 +1,4 @@
-// Package aesgcm seals packets with AES-GCM (NIST SP 800-38D), for SRTP: nonces
+// Package aesgcm seals and opens packets with AES-GCM (NIST SP 800-38D), for SRTP: nonces
 // of 12 bytes, tags of 16 bytes.
 //
 // Where the processor has AVX-512 with VAES and VPCLMULQDQ it does so with
@@ -18,27 +18,27 @@ import (
 const (
 	// NonceSize is the length of a nonce, in bytes.
 	NonceSize = 12
-	// Overhead is how many bytes longer than the plaintext the result is.
+	// Overhead is how many bytes longer than the plaintext a sealed packet is.
 	Overhead = 16
 )
 
-// A Sealer seals under one key. Make it with [New], where it is to stay. It is
-// not safe for concurrent use.
-type Sealer struct {
+// A Cipher seals and opens under one key. Make it with [New], where it is to stay.
+// It is not safe for concurrent use.
+type Cipher struct {
 	fast *schedule   // nil where crypto/cipher does it
 	std  cipher.AEAD // nil until it is needed
 }
 
-// New returns a Sealer for a key of 16 or 32 bytes, which it copies. The error
+// New returns a Cipher for a key of 16 or 32 bytes, which it copies. The error
 // is an [aes.KeySizeError].
-func New(key []byte) (Sealer, error) {
+func New(key []byte) (Cipher, error) {
 	if len(key) != 16 && len(key) != 32 {
-		return Sealer{}, aes.KeySizeError(len(key))
+		return Cipher{}, aes.KeySizeError(len(key))
 	}
 	if hasFast {
-		return Sealer{fast: newSchedule(key)}, nil
+		return Cipher{fast: newSchedule(key)}, nil
 	}
-	return Sealer{std: standard(key)}, nil
+	return Cipher{std: standard(key)}, nil
 }
 
 // standard returns the implementation of crypto/cipher.
@@ -55,22 +55,50 @@ func standard(key []byte) cipher.AEAD {
 }
 
 // Prefetch asks for the memory of the key.
-func (s *Sealer) Prefetch() { prefetch.Of(s.fast) }
+func (c *Cipher) Prefetch() { prefetch.Of(c.fast) }
 
 // Seal encrypts src and writes it and the tag, which also covers aad, to the
 // beginning of dst, which must have room for len(src)+[Overhead] bytes. dst may
 // begin where src does, or must not overlap it. No nonce may be used twice with
 // one key.
-func (s *Sealer) Seal(dst, src []byte, nonce *[NonceSize]byte, aad []byte) {
+func (c *Cipher) Seal(dst, src []byte, nonce *[NonceSize]byte, aad []byte) {
 	dst = dst[:len(src)+Overhead]
-	if s.fast != nil {
-		if len(aad) <= maxFastAAD {
-			s.fast.seal(dst, src, nonce, aad)
-			return
-		}
-		if s.std == nil {
-			s.std = standard(s.fast.key())
-		}
+	if c.isFast(aad) {
+		c.fast.seal(dst, src, nonce, aad)
+		return
 	}
-	s.std.Seal(dst[:0], nonce[:], src, aad)
+	c.std.Seal(dst[:0], nonce[:], src, aad)
+}
+
+// Open decrypts src, of which the last [Overhead] bytes are the tag, to the
+// beginning of dst, which must have room for len(src)-[Overhead] bytes. dst may
+// begin where src does, or must not overlap it. When src or aad are not what was
+// sealed, Open reports false and that room is zero.
+func (c *Cipher) Open(dst, src []byte, nonce *[NonceSize]byte, aad []byte) bool {
+	if len(src) < Overhead {
+		return false
+	}
+	dst = dst[:len(src)-Overhead]
+	if c.isFast(aad) {
+		return c.fast.open(dst, src, nonce, aad)
+	}
+	_, err := c.std.Open(dst[:0], nonce[:], src, aad)
+	if err != nil {
+		clear(dst)
+	}
+	return err == nil
+}
+
+// isFast reports whether assembly does it; else std is there.
+func (c *Cipher) isFast(aad []byte) bool {
+	if c.fast == nil {
+		return false
+	}
+	if len(aad) <= maxFastAAD {
+		return true
+	}
+	if c.std == nil {
+		c.std = standard(c.fast.key())
+	}
+	return false
 }

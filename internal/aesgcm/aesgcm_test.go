@@ -17,40 +17,84 @@ func random(r *rand.Rand, n int) []byte {
 	return b
 }
 
-// check seals with crypto/cipher, apart and in place, and compares. The bytes
-// around the result must stay what they were.
+// guard is how much around a result is looked at.
+const guard = 70
+
+// guarded calls f with room for n bytes, of which src are the first if f is to
+// work in place, and returns them. The bytes around must stay what they were.
+func guarded(t *testing.T, n int, src []byte, inPlace bool, f func(dst, src []byte)) []byte {
+	t.Helper()
+	room := max(n, len(src))
+	out := bytes.Repeat([]byte{0xa5}, guard+room+guard)
+	dst, from := out[guard:][:room], append(make([]byte, 0, len(src)), src...)
+	if inPlace {
+		from = dst[:copy(dst, src)]
+	}
+	f(dst, from)
+	end := guard + n
+	if inPlace {
+		end = guard + room
+	}
+	for i, b := range out {
+		if (i < guard || i >= end) && b != 0xa5 {
+			t.Fatalf("%d bytes: wrote %d bytes from the begin", len(src), i-guard)
+		}
+	}
+	if inPlace && !bytes.Equal(dst[n:], src[min(n, len(src)):]) {
+		t.Fatal("changed what is behind the result")
+	}
+	if !inPlace && !bytes.Equal(from, src) {
+		t.Fatal("changed the source")
+	}
+	return dst[:n]
+}
+
+// check seals and opens with crypto/cipher, apart and in place, and compares.
+// What was changed on the way must not open, and leave nothing.
 func check(t *testing.T, key, plain, nonce, aad []byte) {
 	t.Helper()
-	s, err := New(key)
+	c, err := New(key)
 	require.NoError(t, err)
 	n := [NonceSize]byte(nonce)
 	want := standard(key).Seal(nil, nonce, plain, aad)
-	const guard = 70
 	for _, inPlace := range []bool{false, true} {
-		out := bytes.Repeat([]byte{0xa5}, guard+len(want)+guard)
-		dst, src := out[guard:][:len(want)], append(make([]byte, 0, len(plain)), plain...)
-		if inPlace {
-			src = dst[:copy(dst, plain)]
-		}
-		s.Seal(dst, src, &n, aad)
-		if !bytes.Equal(dst, want) {
+		got := guarded(t, len(want), plain, inPlace, func(dst, src []byte) { c.Seal(dst, src, &n, aad) })
+		if !bytes.Equal(got, want) {
 			t.Fatalf("key of %d, %d bytes with %d additional ones, in place %v:\n got %x\nwant %x",
-				len(key), len(plain), len(aad), inPlace, dst, want)
+				len(key), len(plain), len(aad), inPlace, got, want)
 		}
-		for i, b := range out {
-			if (i < guard || i >= guard+len(want)) && b != 0xa5 {
-				t.Fatalf("%d bytes: wrote %d bytes from the begin", len(plain), i-guard)
+		var ok bool
+		open := func(dst, src []byte) { ok = c.Open(dst, src, &n, aad) }
+		if got = guarded(t, len(plain), want, inPlace, open); !ok || !bytes.Equal(got, plain) {
+			t.Fatalf("key of %d, %d bytes with %d additional ones, in place %v: opened %v\n got %x\nwant %x",
+				len(key), len(plain), len(aad), inPlace, ok, got, plain)
+		}
+		refused := func(sealed []byte, what string) {
+			t.Helper()
+			got := guarded(t, len(plain), sealed, inPlace, open)
+			if ok || !bytes.Equal(got, make([]byte, len(plain))) {
+				t.Fatalf("key of %d, %d bytes with %d additional ones, in place %v, %s: opened %v, left %x",
+					len(key), len(plain), len(aad), inPlace, what, ok, got)
 			}
 		}
-		if !inPlace && !bytes.Equal(src, plain) {
-			t.Fatal("changed the source")
+		bit := byte(1) << (nonce[0] & 7)
+		bad := bytes.Clone(want)
+		bad[int(nonce[1])%len(bad)] ^= bit
+		refused(bad, "a changed bit")
+		bad = bytes.Clone(want)
+		bad[len(plain)+int(nonce[2])%Overhead] ^= bit
+		refused(bad, "a changed tag")
+		if len(aad) > 0 {
+			aad[int(nonce[1])%len(aad)] ^= bit
+			refused(want, "a changed additional byte")
+			aad[int(nonce[1])%len(aad)] ^= bit
 		}
 	}
 }
 
-// TestSeal compares with crypto/cipher: all lengths up to a packet's, all
+// TestSealOpen compares with crypto/cipher: all lengths up to a packet's, all
 // lengths of a header.
-func TestSeal(t *testing.T) {
+func TestSealOpen(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(1, 2))
 	for _, size := range []int{16, 32} {
@@ -85,7 +129,7 @@ func TestNew(t *testing.T) {
 	}
 }
 
-// TestReuse seals many packets with one Sealer, long headers among them.
+// TestReuse seals and opens many packets with one Cipher, long headers among them.
 func TestReuse(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(5, 6))
@@ -99,6 +143,8 @@ func TestReuse(t *testing.T) {
 			got := make([]byte, len(plain)+Overhead)
 			s.Seal(got, plain, &nonce, aad)
 			require.Equal(t, standard(key).Seal(nil, nonce[:], plain, aad), got)
+			require.True(t, s.Open(got, got, &nonce, aad))
+			require.Equal(t, plain, got[:len(plain)])
 		}
 	}
 }
@@ -110,6 +156,17 @@ func TestShortDestination(t *testing.T) {
 	require.Panics(t, func() { s.Seal(make([]byte, 115), make([]byte, 100), new([NonceSize]byte), nil) })
 }
 
+// TestShort opens what is shorter than a tag.
+func TestShort(t *testing.T) {
+	t.Parallel()
+	c, err := New(make([]byte, 16))
+	require.NoError(t, err)
+	for n := range Overhead {
+		require.False(t, c.Open(nil, make([]byte, n), new([NonceSize]byte), nil))
+	}
+	require.Panics(t, func() { c.Open(make([]byte, 83), make([]byte, 100), new([NonceSize]byte), nil) })
+}
+
 func TestAllocations(t *testing.T) {
 	s, err := New(make([]byte, 16))
 	require.NoError(t, err)
@@ -117,11 +174,14 @@ func TestAllocations(t *testing.T) {
 	require.Zero(t, testing.AllocsPerRun(100, func() {
 		nonce[11]++
 		s.Seal(b, b[:1184], nonce, aad)
+		if !s.Open(b, b, nonce, aad) {
+			t.Fatal("not opened")
+		}
 	}))
 }
 
-// FuzzSeal compares with crypto/cipher.
-func FuzzSeal(f *testing.F) {
+// FuzzSealOpen compares with crypto/cipher.
+func FuzzSealOpen(f *testing.F) {
 	f.Add(make([]byte, 32), []byte("some text"), make([]byte, 20), true)
 	f.Add(bytes.Repeat([]byte{7}, 44), bytes.Repeat([]byte{8}, 300), bytes.Repeat([]byte{9}, 64), false)
 	f.Fuzz(func(t *testing.T, secret, plain, aad []byte, long bool) {
@@ -130,11 +190,27 @@ func FuzzSeal(f *testing.F) {
 		if long {
 			size = 32
 		}
-		check(t, secret[:size], plain, secret[size:][:NonceSize], aad)
+		check(t, secret[:size], plain, secret[size:][:NonceSize], bytes.Clone(aad))
 	})
 }
 
-func BenchmarkSeal(b *testing.B) {
+// FuzzOpen opens what nobody sealed: what crypto/cipher says, we say.
+func FuzzOpen(f *testing.F) {
+	f.Add(make([]byte, 32), make([]byte, 15), make([]byte, 12))
+	f.Add(make([]byte, 44), standard(make([]byte, 16)).Seal(nil, make([]byte, NonceSize), make([]byte, 40), nil), []byte(nil))
+	f.Fuzz(func(t *testing.T, secret, sealed, aad []byte) {
+		secret = append(secret, make([]byte, 28)...)
+		c, err := New(secret[:16])
+		require.NoError(t, err)
+		nonce := [NonceSize]byte(secret[16:])
+		want, err := standard(secret[:16]).Open(nil, nonce[:], sealed, aad)
+		dst := make([]byte, len(sealed))
+		require.Equal(t, err == nil, c.Open(dst, sealed, &nonce, aad))
+		require.True(t, bytes.Equal(want, dst[:len(want)]))
+	})
+}
+
+func BenchmarkSealOpen(b *testing.B) {
 	for name, size := range map[string]int{"1200": 1200, "120": 120} {
 		for _, key := range []int{16, 32} {
 			s, err := New(make([]byte, key))
@@ -156,6 +232,21 @@ func BenchmarkSeal(b *testing.B) {
 			b.Run(bits+"/"+name, run(func() { s.Seal(buf, buf[:size], nonce, aad) }))
 			std := standard(make([]byte, key))
 			b.Run(bits+"/"+name+"/crypto", run(func() { std.Seal(buf[:0], nonce[:], buf[:size], aad) }))
+			// Into another buffer, so that it opens every time.
+			sealed, out := make([]byte, size+Overhead), make([]byte, size)
+			nonce = new([NonceSize]byte)
+			s.Seal(sealed, out, nonce, aad)
+			fixed := *nonce
+			b.Run(bits+"/"+name+"/open", run(func() {
+				if !s.Open(out, sealed, &fixed, aad) {
+					b.Fatal("not opened")
+				}
+			}))
+			b.Run(bits+"/"+name+"/open/crypto", run(func() {
+				if _, err := std.Open(out[:0], fixed[:], sealed, aad); err != nil {
+					b.Fatal(err)
+				}
+			}))
 		}
 	}
 }

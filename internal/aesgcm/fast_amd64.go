@@ -4,6 +4,7 @@ package aesgcm
 
 import (
 	"crypto/aes"
+	"crypto/subtle"
 	"encoding/binary"
 	"math/bits"
 	"unsafe"
@@ -34,17 +35,29 @@ type schedule struct {
 	rounds int64 // 10 or 14
 }
 
-// sealBlocks seals n bytes of src to dst, and the tag behind them. aad has at
-// most 64 bytes.
+// cryptBlocks encrypts n bytes of src to dst, if sealing has all bits, or decrypts
+// them, if it has none, and writes the tag. aad has at most 64 bytes.
 //
 //go:noescape
-func sealBlocks(s *schedule, nonce *[NonceSize]byte, aad *byte, aadLen int, dst, src *byte, n int)
+func cryptBlocks(s *schedule, nonce *[NonceSize]byte, aad *byte, aadLen int, dst, src *byte, n int, tag *byte, sealing uint64)
 
 // subWord substitutes the bytes of w by the S-box of AES.
 func subWord(w uint32) uint32
 
 func (s *schedule) seal(dst, src []byte, nonce *[NonceSize]byte, aad []byte) {
-	sealBlocks(s, nonce, unsafe.SliceData(aad), len(aad), unsafe.SliceData(dst), unsafe.SliceData(src), len(src))
+	cryptBlocks(s, nonce, unsafe.SliceData(aad), len(aad), unsafe.SliceData(dst), unsafe.SliceData(src), len(src),
+		&dst[len(src)], ^uint64(0))
+}
+
+func (s *schedule) open(dst, src []byte, nonce *[NonceSize]byte, aad []byte) bool {
+	n := len(src) - Overhead
+	var tag [Overhead]byte
+	cryptBlocks(s, nonce, unsafe.SliceData(aad), len(aad), unsafe.SliceData(dst), unsafe.SliceData(src), n, &tag[0], 0)
+	if subtle.ConstantTimeCompare(tag[:], src[n:]) == 1 {
+		return true
+	}
+	clear(dst[:n])
+	return false
 }
 
 // key returns the key: the schedule begins with it.

@@ -90,9 +90,14 @@ GLOBL four<>(SB), RODATA, $16
 	SUBQ    $64, CX; \
 	CMOVQLT R13, CX
 
-// func sealBlocks(s *schedule, nonce *[NonceSize]byte, aad *byte, aadLen int, dst, src *byte, n int)
-TEXT ·sealBlocks(SB), NOSPLIT, $0-56
+// func cryptBlocks(s *schedule, nonce *[NonceSize]byte, aad *byte, aadLen int, dst, src *byte, n int, tag *byte, sealing uint64)
+//
+// What is hashed is the ciphertext: what goes out when sealing, of which K7 has
+// all bits, and what comes in otherwise.
+TEXT ·cryptBlocks(SB), NOSPLIT, $0-72
 	MOVQ s+0(FP), DX
+	MOVQ sealing+64(FP), R9
+	KMOVQ R9, K7
 	MOVQ nonce+8(FP), R10
 	MOVQ dst+32(FP), DI
 	MOVQ src+40(FP), R11
@@ -187,25 +192,33 @@ round:
 	VAESENCLAST     Z28, Z4, Z4
 	CMPQ            BX, $256
 	JLT             last
-	VPXORQ          (R11), Z1, Z1
-	VPXORQ          64(R11), Z2, Z2
-	VPXORQ          128(R11), Z3, Z3
-	VPXORQ          192(R11), Z4, Z4
+	VMOVDQU64       (R11), Z20
+	VMOVDQU64       64(R11), Z21
+	VMOVDQU64       128(R11), Z22
+	VMOVDQU64       192(R11), Z23
+	VPXORQ          Z20, Z1, Z1
+	VPXORQ          Z21, Z2, Z2
+	VPXORQ          Z22, Z3, Z3
+	VPXORQ          Z23, Z4, Z4
 	VMOVDQU64       Z1, (DI)
 	VMOVDQU64       Z2, 64(DI)
 	VMOVDQU64       Z3, 128(DI)
 	VMOVDQU64       Z4, 192(DI)
 	ADDQ            $256, R11
 	ADDQ            $256, DI
-	VPSHUFB         Z31, Z1, Z1
-	VPSHUFB         Z31, Z2, Z2
-	VPSHUFB         Z31, Z3, Z3
-	VPSHUFB         Z31, Z4, Z4
-	MUL(Z4, Z19)
-	MULADD(Z3, Z18)
-	MULADD(Z2, Z17)
-	VPXORQ          Z10, Z1, Z1
-	MULADD(Z1, Z16)
+	VMOVDQA64       Z1, K7, Z20
+	VMOVDQA64       Z2, K7, Z21
+	VMOVDQA64       Z3, K7, Z22
+	VMOVDQA64       Z4, K7, Z23
+	VPSHUFB         Z31, Z20, Z20
+	VPSHUFB         Z31, Z21, Z21
+	VPSHUFB         Z31, Z22, Z22
+	VPSHUFB         Z31, Z23, Z23
+	MUL(Z23, Z19)
+	MULADD(Z22, Z18)
+	MULADD(Z21, Z17)
+	VPXORQ          Z10, Z20, Z20
+	MULADD(Z20, Z16)
 	SUM
 	SUBQ            $256, BX
 	JE              lengths
@@ -230,15 +243,18 @@ last:
 	VMOVDQU8   Z2, K2, 64(DI)
 	VMOVDQU8   Z3, K3, 128(DI)
 	VMOVDQU8   Z4, K4, 192(DI)
-	ADDQ       BX, DI
 	VMOVDQU8.Z Z1, K1, Z1
 	VMOVDQU8.Z Z2, K2, Z2
 	VMOVDQU8.Z Z3, K3, Z3
 	VMOVDQU8.Z Z4, K4, Z4
-	VPSHUFB    Z31, Z1, Z1
-	VPSHUFB    Z31, Z2, Z2
-	VPSHUFB    Z31, Z3, Z3
-	VPSHUFB    Z31, Z4, Z4
+	VMOVDQA64  Z1, K7, Z20
+	VMOVDQA64  Z2, K7, Z21
+	VMOVDQA64  Z3, K7, Z22
+	VMOVDQA64  Z4, K7, Z23
+	VPSHUFB    Z31, Z20, Z20
+	VPSHUFB    Z31, Z21, Z21
+	VPSHUFB    Z31, Z22, Z22
+	VPSHUFB    Z31, Z23, Z23
 	LEAQ       15(BX), CX
 	SHRQ       $4, CX
 	NEGQ       CX
@@ -248,11 +264,11 @@ last:
 	VMOVDQU64  POWERS+64(DX)(CX*1), Z17
 	VMOVDQU64  POWERS+128(DX)(CX*1), Z18
 	VMOVDQU64  POWERS+192(DX)(CX*1), Z19
-	MUL(Z4, Z19)
-	MULADD(Z3, Z18)
-	MULADD(Z2, Z17)
-	VPXORQ     Z10, Z1, Z1
-	MULADD(Z1, Z16)
+	MUL(Z23, Z19)
+	MULADD(Z22, Z18)
+	MULADD(Z21, Z17)
+	VPXORQ     Z10, Z20, Z20
+	MULADD(Z20, Z16)
 	SUM
 
 lengths:
@@ -271,6 +287,7 @@ lengths:
 	REDUCE
 	VPSHUFB    swap<>(SB), X10, X10
 	VPXORQ     X27, X10, X10
+	MOVQ       tag+56(FP), DI
 	VMOVDQU    X10, (DI)
 	VZEROUPPER
 	RET

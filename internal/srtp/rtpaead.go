@@ -10,7 +10,7 @@ import (
 // lies. Pion's context, which does the same, parses each header again, looks
 // the SSRC up in a map and takes twice the time.
 type rtpAEAD struct {
-	gcm   aesgcm.Sealer
+	gcm   aesgcm.Cipher
 	salt  [aesgcm.NonceSize]byte
 	nonce [aesgcm.NonceSize]byte // scratch
 }
