@@ -5,7 +5,8 @@ import (
 	"errors"
 
 	psrtp "github.com/pion/srtp/v3"
-	"github.com/pion/transport/v4/replaydetector"
+
+	"github.com/mafalda-sfu/mafalda/internal/prefetch"
 )
 
 const (
@@ -26,21 +27,15 @@ const (
 	maxRTCPIndex = 1<<31 - 1
 )
 
-// A window tells replayed indices.
-type window = replaydetector.CheckAccepter
-
-func newWindow(maxIndex uint64) window {
-	// What New returns implements CheckAccepter, says its documentation.
-	return replaydetector.New(Window, maxIndex).(window)
-}
-
 // A Receiver unprotects packets of any SSRC under one key. Packets that are
 // not authentic leave no trace in it.
 type Receiver struct {
+	last  *stream // the one used last, nil after Forget
+	isGCM bool    // rtp is used, else the context
+	rtp   rtpAEAD
 	session
 
-	last      *stream           // the one used last, nil after Forget
-	reporters map[uint32]window // by SSRC of the first packet of a compound
+	reporters map[uint32]*window // by SSRC of the first packet of a compound
 }
 
 // NewReceiver returns a Receiver with a master key and salt, one after the
@@ -50,7 +45,20 @@ func NewReceiver(s Suite, master []byte) (*Receiver, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Receiver{session: x, reporters: make(map[uint32]window)}, nil
+	r := &Receiver{session: x, isGCM: x.keys.isGCM(), reporters: make(map[uint32]*window)}
+	if r.isGCM {
+		if r.rtp, err = x.keys.rtpAEAD(); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+// Prefetch asks for the memory beside the Receiver itself that the next packet
+// needs.
+func (r *Receiver) Prefetch() {
+	prefetch.Of(r.last)
+	r.rtp.gcm.Prefetch()
 }
 
 // UnprotectRTP verifies and decrypts an SRTP packet into dst. Errors:
@@ -68,18 +76,17 @@ func (r *Receiver) UnprotectRTP(dst, b []byte) ([]byte, error) {
 		return r.first(dst, b, ssrc)
 	}
 	index, newer := st.tracker.estimate(rtpSeq(b))
-	token := st.window.CheckSeq(index)
-	if !token.Passed() {
+	if index > maxRTPIndex || !st.window.fresh(index) {
 		return nil, ErrReplay
 	}
-	if st.generation != r.generation {
+	if !r.isGCM && st.generation != r.generation {
 		r.pion().SetROC(ssrc, uint32(index>>16))
 	}
-	out, err := r.decrypt(dst, b)
+	out, err := r.decrypt(dst, b, index)
 	if err != nil {
 		return nil, err
 	}
-	st.window.Accept(token)
+	st.window.accept(index)
 	st.tracker.accept(index, newer)
 	if newer {
 		// From here on the context guesses from the same packet as we do.
@@ -95,19 +102,22 @@ func (r *Receiver) first(dst, b []byte, ssrc uint32) ([]byte, error) {
 		return nil, ErrTooManyStreams
 	}
 	index := uint64(rtpSeq(b))
-	out, err := r.decrypt(dst, b)
+	out, err := r.decrypt(dst, b, index)
 	if err != nil {
 		return nil, err
 	}
-	st := &stream{ssrc: ssrc, generation: r.generation, window: newWindow(maxRTPIndex)}
-	st.window.Accept(st.window.CheckSeq(index))
+	st := &stream{ssrc: ssrc, generation: r.generation, window: new(window)}
+	st.window.accept(index)
 	st.tracker.accept(index, true)
 	r.streams[ssrc] = st
 	r.last = st
 	return out, nil
 }
 
-func (r *Receiver) decrypt(dst, b []byte) ([]byte, error) {
+func (r *Receiver) decrypt(dst, b []byte, index uint64) ([]byte, error) {
+	if r.isGCM {
+		return r.rtp.open(dst, b, index)
+	}
 	out, err := r.pion().DecryptRTP(dst, b, &r.header)
 	r.trim()
 	if err != nil {
@@ -127,15 +137,15 @@ func (r *Receiver) UnprotectRTCP(dst, b []byte) ([]byte, error) {
 	if !known {
 		return r.firstReport(dst, b, ssrc)
 	}
-	token := w.CheckSeq(r.rtcpIndex(b))
-	if !token.Passed() {
+	index := r.rtcpIndex(b)
+	if !w.fresh(index) {
 		return nil, ErrReplay
 	}
 	out, err := r.decryptRTCP(dst, b)
 	if err != nil {
 		return nil, err
 	}
-	w.Accept(token)
+	w.accept(index)
 	return out, nil
 }
 
@@ -150,8 +160,8 @@ func (r *Receiver) firstReport(dst, b []byte, ssrc uint32) ([]byte, error) {
 		clear(r.reporters)
 		r.rebuild()
 	}
-	w := newWindow(maxRTCPIndex)
-	w.Accept(w.CheckSeq(index))
+	w := new(window)
+	w.accept(index)
 	r.reporters[ssrc] = w
 	return out, nil
 }

@@ -1,9 +1,9 @@
 package srtp
 
 import (
-	"crypto/aes"
-	"crypto/cipher"
 	"encoding/binary"
+
+	"github.com/mafalda-sfu/mafalda/internal/aesgcm"
 )
 
 // An rtcpAEAD protects RTCP with AES-GCM (RFC 7714 §9). Pion's context does
@@ -13,9 +13,9 @@ import (
 //	 RTCP header, 8 │ rest of the compound, encrypted │ tag, 16 │ E, index
 //	└── authenticated ─────────────────────────────────────────└─ too ─┘
 type rtcpAEAD struct {
-	gcm   cipher.AEAD
-	salt  [12]byte
-	nonce [12]byte // scratch
+	gcm   aesgcm.Cipher
+	salt  [aesgcm.NonceSize]byte
+	nonce [aesgcm.NonceSize]byte // scratch
 	aad   [rtcpHeaderLen + indexLen]byte
 }
 
@@ -34,15 +34,11 @@ func (k *keys) rtcpAEAD() (*rtcpAEAD, error) {
 	if err != nil {
 		return nil, err
 	}
-	block, err := aes.NewCipher(key)
+	gcm, err := aesgcm.New(key)
 	if err != nil {
 		return nil, err
 	}
-	gcm, err := cipher.NewGCM(block)
-	if err != nil {
-		return nil, err
-	}
-	return &rtcpAEAD{gcm: gcm, salt: [12]byte(salt)}, nil
+	return &rtcpAEAD{gcm: gcm, salt: [aesgcm.NonceSize]byte(salt)}, nil
 }
 
 // prepare fills nonce and additional data for the packet with that header.
@@ -59,9 +55,15 @@ func (a *rtcpAEAD) prepare(header []byte, index uint32) {
 
 func (a *rtcpAEAD) seal(dst, plain []byte, index uint32) []byte {
 	a.prepare(plain, index)
-	dst = append(dst[:0], plain[:rtcpHeaderLen]...)
-	dst = a.gcm.Seal(dst, a.nonce[:], plain[rtcpHeaderLen:], a.aad[:])
-	return binary.BigEndian.AppendUint32(dst, index|encryptedFlag)
+	end := len(plain) + aesgcm.Overhead
+	if cap(dst) < end+indexLen {
+		dst = make([]byte, end+indexLen)
+	}
+	dst = dst[:end+indexLen]
+	copy(dst, plain[:rtcpHeaderLen])
+	a.gcm.Seal(dst[rtcpHeaderLen:end], plain[rtcpHeaderLen:], &a.nonce, a.aad[:])
+	binary.BigEndian.PutUint32(dst[end:], index|encryptedFlag)
+	return dst
 }
 
 // open checks and decrypts b, which is long enough. One that is only
@@ -73,10 +75,14 @@ func (a *rtcpAEAD) open(dst, b []byte) ([]byte, error) {
 		return nil, ErrAuthentication
 	}
 	a.prepare(b, index&^encryptedFlag)
-	dst = append(dst[:0], b[:rtcpHeaderLen]...)
-	out, err := a.gcm.Open(dst, a.nonce[:], b[rtcpHeaderLen:end], a.aad[:])
-	if err != nil {
+	n := end - aesgcm.Overhead
+	if cap(dst) < n {
+		dst = make([]byte, n)
+	}
+	dst = dst[:n]
+	copy(dst, b[:rtcpHeaderLen])
+	if !a.gcm.Open(dst[rtcpHeaderLen:], b[rtcpHeaderLen:end], &a.nonce, a.aad[:]) {
 		return nil, ErrAuthentication
 	}
-	return out, nil
+	return dst, nil
 }

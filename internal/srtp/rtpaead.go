@@ -6,9 +6,12 @@ import (
 	"github.com/mafalda-sfu/mafalda/internal/aesgcm"
 )
 
-// An rtpAEAD seals RTP with AES-GCM (RFC 7714 §8), a payload from wherever it
+// An rtpAEAD protects RTP with AES-GCM (RFC 7714 §8), a payload from wherever it
 // lies. Pion's context, which does the same, parses each header again, looks
 // the SSRC up in a map and takes twice the time.
+//
+//	 RTP header, CSRCs, extensions │ payload, padding, encrypted │ tag, 16
+//	└────────── authenticated ────────────────────────────────────┘
 type rtpAEAD struct {
 	gcm   aesgcm.Cipher
 	salt  [aesgcm.NonceSize]byte
@@ -30,19 +33,54 @@ func (k *keys) rtpAEAD() (a rtpAEAD, err error) {
 	return a, err
 }
 
-// seal protects the packet of that index. Its header is dst[:header]; dst has
-// room for all of it.
-//
-//	 RTP header, CSRCs, extensions │ payload, padding, encrypted │ tag, 16
-//	└────────── authenticated ────────────────────────────────────┘
-func (a *rtpAEAD) seal(dst []byte, header int, payload []byte, index uint64) []byte {
+// prepare fills the nonce for the packet of that index.
+func (a *rtpAEAD) prepare(ssrc uint32, index uint64) {
 	// 0, 0, SSRC, index of 48 bits; the two zeros are the SSRC's upper half.
 	n := &a.nonce
-	binary.BigEndian.PutUint64(n[:], binary.BigEndian.Uint64(a.salt[:])^(uint64(rtpSSRC(dst))<<16|index>>32))
+	binary.BigEndian.PutUint64(n[:], binary.BigEndian.Uint64(a.salt[:])^(uint64(ssrc)<<16|index>>32))
 	binary.BigEndian.PutUint32(n[8:], binary.BigEndian.Uint32(a.salt[8:])^uint32(index))
+}
+
+// seal protects the packet of that index. Its header is dst[:header]; dst has
+// room for all of it.
+func (a *rtpAEAD) seal(dst []byte, header int, payload []byte, index uint64) []byte {
+	a.prepare(rtpSSRC(dst), index)
 	end := header + len(payload) + aesgcm.Overhead
-	a.gcm.Seal(dst[header:end], payload, n, dst[:header])
+	a.gcm.Seal(dst[header:end], payload, &a.nonce, dst[:header])
 	return dst[:end]
+}
+
+// open checks and decrypts the packet of that index, into new memory if dst has
+// no room for it.
+func (a *rtpAEAD) open(dst, b []byte, index uint64) ([]byte, error) {
+	header, ok := headerLen(b)
+	if !ok || isCryptex(b) {
+		return nil, ErrMalformed
+	}
+	end := len(b) - aesgcm.Overhead
+	if end < header {
+		return nil, ErrMalformed
+	}
+	if cap(dst) < end {
+		dst = make([]byte, end)
+	}
+	dst = dst[:end]
+	copy(dst, b[:header])
+	a.prepare(rtpSSRC(b), index)
+	if !a.gcm.Open(dst[header:], b[header:], &a.nonce, b[:header]) {
+		return nil, ErrAuthentication
+	}
+	return dst, nil
+}
+
+// isCryptex reports whether the header extensions of a packet are encrypted too
+// (RFC 9335), which nobody has negotiated with us. The header is complete.
+func isCryptex(b []byte) bool {
+	if b[0]&0x10 == 0 {
+		return false
+	}
+	profile := binary.BigEndian.Uint16(b[rtpHeaderLen+4*int(b[0]&0x0f):])
+	return profile == 0xc0de || profile == 0xc2de
 }
 
 // headerLen returns the length of an RTP header with its CSRCs and extensions;

@@ -33,8 +33,7 @@ func newSession(s Suite, master []byte) (session, error) {
 	return session{keys: k, aead: aead, streams: make(map[uint32]*stream)}, nil
 }
 
-// pion returns the context. With AES-GCM, only one that receives RTP takes the
-// memory for it.
+// pion returns the context. With AES-GCM there is none.
 func (s *session) pion() *psrtp.Context {
 	if s.context == nil {
 		c, err := s.keys.context()

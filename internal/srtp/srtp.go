@@ -1,7 +1,6 @@
 // Package srtp protects and unprotects RTP and RTCP packets (RFC 3711, RFC
-// 7714), without allocating for a packet: with pion/srtp, but for what a
-// fan-out does for each packet, which are RTCP and the sealing of RTP with
-// AES-GCM.
+// 7714), without allocating for a packet: AES-GCM with internal/aesgcm, the rest
+// with pion/srtp.
 //
 // Where a [Sender] or a [Receiver] needs one it holds a pion context. Since that
 // can't drop the state of an SSRC, they follow packet indices themselves and,
@@ -87,5 +86,5 @@ type stream struct {
 	// new context has the next number.
 	generation uint32
 	tracker    tracker
-	window     window // receiving only
+	window     *window // receiving only
 }
