@@ -186,9 +186,15 @@ func (g *Generator) find(ext int64) (int, bool) {
 	})
 }
 
+// addKeyFrame remembers a key frame, and forgets those that are of no use any
+// more: because of age, and because nothing is missing from before them.
 func (g *Generator) addKeyFrame(ext int64) {
+	first := ext
+	if len(g.list) > 0 {
+		first = g.list[0].seq
+	}
 	old := 0
-	for old < len(g.keys) && (g.keys[old] < ext-maxAge || len(g.keys)-old >= maxKeyFrames) {
+	for old < len(g.keys) && (g.keys[old] <= first || g.keys[old] < ext-maxAge || len(g.keys)-old >= maxKeyFrames) {
 		old++
 	}
 	g.keys = append(slices.Delete(g.keys, 0, old), ext)
