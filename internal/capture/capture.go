@@ -18,8 +18,8 @@ const (
 // A Source is what the streams of one remote have in common. Make it with
 // [NewSource].
 type Source struct {
-	Clock
 	extension bool
+	Clock
 }
 
 // NewSource returns a Source of whose streams the first one has the

@@ -17,9 +17,10 @@ const (
 // seven makes one that was held up on the way count for nothing. The zero value is
 // ready for use. (worker/src/RTC/RemoteClockOffsetEstimator.cpp)
 type Clock struct {
+	offset  time.Duration // the median, for each packet asks for it
+	n       int           // samples so far, window at most
+	next    int           // where the next one goes
 	samples [window]time.Duration
-	n       int // samples so far, window at most
-	next    int // where the next one goes
 }
 
 // Add takes a report that came at now with the given NTP timestamp, over a path
@@ -32,6 +33,9 @@ func (c *Clock) Add(now time.Duration, ntp uint64, rtt time.Duration) {
 	c.samples[c.next] = now - rtt/2 - sinceEpoch(ntp)
 	c.next = (c.next + 1) % window
 	c.n = min(c.n+1, window)
+	sorted := c.samples
+	slices.Sort(sorted[:c.n])
+	c.offset = sorted[c.n/2]
 }
 
 // Offset returns what to add to a time of the remote, counted from the NTP epoch,
@@ -40,9 +44,7 @@ func (c *Clock) Offset() (offset time.Duration, ok bool) {
 	if c.n < enough {
 		return 0, false
 	}
-	sorted := c.samples
-	slices.Sort(sorted[:c.n])
-	return sorted[c.n/2], true
+	return c.offset, true
 }
 
 // sinceEpoch returns how long after the beginning of 1900 that is; the NTP era
