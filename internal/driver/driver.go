@@ -155,6 +155,18 @@ type Handler interface {
 	EndOfBatch()
 }
 
+// An Expecter is a [Handler] that wants to know from whom something comes before
+// it does, so that it can fetch what it needs for that meanwhile.
+type Expecter interface {
+	// Expect says that the next but [Ahead] thing that a socket delivers, a
+	// datagram or a run of them, is from that address; the zero address says that
+	// it is not known. A driver that can't look ahead never calls it.
+	Expect(s UDPSocket, from netip.AddrPort)
+}
+
+// Ahead is how far an [Expecter] may look.
+const Ahead = 6
+
 // Headroom is how many bytes behind received data may be written to.
 const Headroom = 128
 

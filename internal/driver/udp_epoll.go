@@ -188,7 +188,16 @@ func (s *udpSocket) ready(_ uint32, h Handler, room int) (int, bool) {
 	}
 	st.RecvBatch[bucket(n)]++
 	count := 0
+	ahead, _ := h.(Expecter)
+	if ahead != nil {
+		for i := range Ahead {
+			s.expect(ahead, r, i, n)
+		}
+	}
 	for i := range n {
+		if ahead != nil {
+			s.expect(ahead, r, i+Ahead, n)
+		}
 		m := &r.hdrs[i]
 		size, flags := int(m.n), m.hdr.Flags
 		seg := size
@@ -218,6 +227,15 @@ func (s *udpSocket) ready(_ uint32, h Handler, room int) (int, bool) {
 	st.PacketsIn += uint64(count)
 	h.EndOfBatch()
 	return max(count, n), n == want && !s.closed
+}
+
+// expect tells of message i of n.
+func (s *udpSocket) expect(h Expecter, r *receiver, i, n int) {
+	var from netip.AddrPort
+	if i < n {
+		from = r.names[i].addrPort()
+	}
+	h.Expect(s, from)
 }
 
 // deliverRun hands over the datagrams of size seg, the last one maybe shorter,

@@ -29,14 +29,13 @@ const (
 // A feedback tells the peer of a transport what arrives and how much it may
 // send (media-plane §5.11).
 type feedback struct {
-	t    *transport
-	mode feedbackMode
-
+	t        *transport
+	mode     feedbackMode
 	recorder *twcc.Recorder // of transport-cc
-	timer    timer.Timer
-	receiver *bwe.Receiver // of REMB
+	receiver *bwe.Receiver  // of REMB
+	max      uint64         // bit/s that the peer may send; 0: no limit
 
-	max      uint64 // bit/s that the peer may send; 0: no limit
+	timer    timer.Timer
 	rembAt   time.Duration
 	rembSent bool
 	goodbyes int      // how often the end of a limit is still to be told

@@ -62,6 +62,7 @@ type Machine struct {
 	serverList []*webRTCServer
 	routerList []*router
 
+	coming      coming      // whose packets are going to be handled
 	lanes       []*lane     // to other Workers that have pipes to us
 	dirty       []*producer // with packets to fan out
 	freePackets []*packet

@@ -12,37 +12,39 @@ import (
 // A producer receives the streams of one source.
 type producer struct {
 	// Constant after Produce.
-	m       *Machine
-	t       *transport
-	id      string
-	kind    Kind
-	typ     ProducerType
-	params  RTPParameters
-	mapping RTPMapping
-	ids     extensionIDs
-	clock   *captureSource
-	ptMap   [128]uint8 // mapped payload type + 1; 0: unmapped
+	m     *Machine
+	t     *transport
+	clock *captureSource
+	ids   extensionIDs
+	kind  Kind
 	// addPacketID puts the packet-id extension on what has none.
 	addPacketID bool
 
-	paused    bool
-	closed    bool
-	streams   []*producerStream // in order of the encodings
-	last      *producerStream   // that of the last packet
-	consumers []*consumer       // in order of creation
-	pending   []*packet         // received, not yet forwarded
+	paused       bool
+	trace        traceSet
+	orientation  int // last value of the extension; -1 before the first
+	keyFrames    *keyframe.Manager
+	last         *producerStream // that of the last packet
+	consumers    []*consumer     // in order of creation
+	pending      []*packet       // received, not yet forwarded
+	observations []observation   // RTP observers, in order of addition
+	ptMap        [128]uint8      // mapped payload type + 1; 0: unmapped; constant
+	// What each packet touches ends here; see prefetch.
 
-	keyFrames     *keyframe.Manager
+	// Constant after Produce.
+	id      string
+	typ     ProducerType
+	params  RTPParameters
+	mapping RTPMapping
+
+	closed  bool
+	streams []*producerStream // in order of the encodings
+
 	keyFrameTimer timer.Timer
 	// keyFrameOf is the SSRC of the key frame being handled: asking for it
 	// again makes no sense (media-plane §6.4).
 	keyFrameOf uint32
 	firSeq     uint8
-
-	observations []observation // RTP observers, in order of addition
-
-	trace       traceSet
-	orientation int // last value of the extension; -1 before the first
 }
 
 // ProduceOptions are the options of [Machine.Produce].

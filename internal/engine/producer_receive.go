@@ -494,20 +494,21 @@ func (p *producer) dropPending() {
 func (m *Machine) fanOut() {
 	dirty := m.dirty
 	m.dirty = m.dirty[:0]
-	for i, p := range dirty {
-		dirty[i] = nil
+	next := leaving{producers: dirty}
+	for range prefetchSteps {
+		next.prefetch()
+	}
+	for _, p := range dirty {
 		if len(p.pending) == 0 {
 			continue
 		}
-		for i := range prefetchSteps {
-			prefetchUpTo(p.consumers, i)
-		}
-		for i, c := range p.consumers {
-			prefetchUpTo(p.consumers, i+prefetchSteps)
+		for _, c := range p.consumers {
+			next.prefetch()
 			for _, pk := range p.pending {
 				c.forward(pk)
 			}
 		}
 		p.dropPending()
 	}
+	clear(dirty)
 }

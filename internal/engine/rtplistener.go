@@ -10,12 +10,13 @@ import (
 
 // An rtpListener finds the Producer of a packet (media-plane §5.4).
 type rtpListener struct {
-	ssrcs map[uint32]*producer
-	mids  map[string]*producer
-	rids  map[string]*producer
 	// The last hit: packets of one sender come in runs.
 	lastSSRC uint32
 	last     *producer
+
+	ssrcs map[uint32]*producer
+	mids  map[string]*producer
+	rids  map[string]*producer
 }
 
 func newRTPListener() rtpListener {

@@ -39,13 +39,19 @@ type transport struct {
 	out           path // of RTP
 	sent, sentRTP rate.Counter
 	direct        bool // constant
-	// What each packet to the peer touches ends here; see prefetch.
+	// What each packet to the peer touches ends here; see prefetch. That of a
+	// packet from the peer begins with the next.
+
+	rx            *srtp.Receiver
+	recv, recvRTP rate.Counter
+	listener      rtpListener
+	recvIDs       extensionIDs // last Producer wins (media-plane §5.3)
+	feedback      feedback
 
 	closed    bool
 	connected bool // media may flow
 	rtcpApart bool // RTCP has a path of its own
 	rtcpOut   path
-	rx        *srtp.Receiver
 
 	// Constant after newTransport.
 	r    *router
@@ -55,8 +61,6 @@ type transport struct {
 	producers []*producer // in order of creation
 	captures  []*captureSource
 	consumers []*consumer
-	listener  rtpListener
-	recvIDs   extensionIDs // last Producer wins (media-plane §5.3)
 	bySSRC    map[uint32]*outbound
 	byRTXSSRC map[uint32]*outbound
 
@@ -69,13 +73,11 @@ type transport struct {
 	maxSend       uint32       // bytes of a message
 	maxReceive    uint32
 
-	reports  timer.Timer
-	feedback feedback
-	limits   outgoingLimits
-	trace    transportTrace
-	initial  uint32 // estimate of the bandwidth to begin with, bit/s; 0: the default
+	reports timer.Timer
+	limits  outgoingLimits
+	trace   transportTrace
+	initial uint32 // estimate of the bandwidth to begin with, bit/s; 0: the default
 
-	recv, recvRTP    rate.Counter
 	recvRTX, sentRTX rate.Counter
 }
 

@@ -47,8 +47,11 @@ func (r DTLSRole) String() string { return [...]string{"auto", "client", "server
 // A webRTCTransport is ICE-lite, DTLS and SRTP over the ports of its own or of
 // a server (media-plane §2, §3).
 type webRTCTransport struct {
-	t *transport
-	m *Machine
+	// What each packet touches comes first.
+	t         *transport
+	m         *Machine
+	ice       *ice.Agent
+	dtlsState string
 
 	// Ports: of a server, or our own.
 	server    *webRTCServer
@@ -56,14 +59,12 @@ type webRTCTransport struct {
 	conns     tcpConns
 
 	candidates []ice.Candidate
-	ice        *ice.Agent
 	consent    timer.Timer
 	paths      []tuplePath // of the tuples that ICE holds
 	selected   *Tuple
 
 	dtls      *dtls.Conn
-	dtlsRun   int // counts handshakes, so that news of an old one is ignored
-	dtlsState string
+	dtlsRun   int      // counts handshakes, so that news of an old one is ignored
 	role      DTLSRole // ours
 	remote    *dtls.Fingerprint
 	keys      *dtls.Event // of a handshake that waits for the fingerprint

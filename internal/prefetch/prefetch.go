@@ -12,5 +12,11 @@ const line = 64
 // Of asks for the memory of *p. Nothing is read: p may be nil.
 func Of[T any](p *T) { lines(unsafe.Pointer(p), unsafe.Sizeof(*p)) }
 
+// Part asks for the bytes of *p from start up to end, of which there may be less.
+func Part[T any](p *T, start, end uintptr) {
+	end = min(end, unsafe.Sizeof(*p))
+	lines(unsafe.Add(unsafe.Pointer(p), start), end-start)
+}
+
 // Head asks for the first n bytes of *p, of which there may be less.
 func Head[T any](p *T, n uintptr) { lines(unsafe.Pointer(p), min(n, unsafe.Sizeof(*p))) }

@@ -3,6 +3,7 @@ package rtx
 import (
 	"time"
 
+	"github.com/mafalda-sfu/mafalda/internal/prefetch"
 	"github.com/mafalda-sfu/mafalda/internal/seqnum"
 )
 
@@ -57,6 +58,14 @@ func newRing[T comparable](age time.Duration, clockRate uint32, removed func(T))
 func (r *ring[T]) empty() bool { return r.last < r.first }
 
 func (r *ring[T]) at(ext int64) *slot[T] { return &r.slots[int(ext)&(len(r.slots)-1)] }
+
+// prefetch asks for the oldest slot, which may have to go, and the newest.
+func (r *ring[T]) prefetch() {
+	if !r.empty() {
+		prefetch.Of(r.at(r.first))
+		prefetch.Of(r.at(r.last))
+	}
+}
 
 func (r *ring[T]) blank(ext int64) bool {
 	var zero T

@@ -42,6 +42,9 @@ func NewStore(age time.Duration, clockRate uint32, release func(packetbuf.Ref)) 
 	return &Store{newRing(age, clockRate, func(e Entry) { release(e.Ref) })}
 }
 
+// Prefetch asks for the memory beside the Store itself that the next Insert needs.
+func (s *Store) Prefetch() { s.ring.prefetch() }
+
 // Insert takes a packet with the sequence number and timestamp it was received
 // with. Only when the outcome is [Stored] does the Store take over one hold on
 // the slot.

@@ -61,6 +61,13 @@ func (r *Receiver) Prefetch() {
 	r.rtp.gcm.Prefetch()
 }
 
+// PrefetchWindow asks for the memory that Prefetch leads to.
+func (r *Receiver) PrefetchWindow() {
+	if st := r.last; st != nil {
+		prefetch.Of(st.window)
+	}
+}
+
 // UnprotectRTP verifies and decrypts an SRTP packet into dst. Errors:
 // [ErrMalformed], [ErrReplay], [ErrAuthentication], [ErrTooManyStreams].
 func (r *Receiver) UnprotectRTP(dst, b []byte) ([]byte, error) {

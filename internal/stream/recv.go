@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/mafalda-sfu/mafalda/internal/nack"
+	"github.com/mafalda-sfu/mafalda/internal/prefetch"
 	"github.com/mafalda-sfu/mafalda/internal/rate"
 	"github.com/mafalda-sfu/mafalda/internal/score"
 )
@@ -86,6 +87,14 @@ func NewRecv(now time.Duration, p Params, inactivityCheck bool) *Recv {
 	r.score.Reset(score.Max)
 	r.restartTimers(now)
 	return r
+}
+
+// Prefetch asks for the memory beside the Recv itself that the next packet needs.
+func (r *Recv) Prefetch() {
+	prefetch.Of(r.nack)
+	if len(r.layers) == 1 {
+		r.layers[0].Prefetch()
+	}
 }
 
 // Params returns the description of the stream.

@@ -11,6 +11,9 @@ package twcc
 import (
 	"slices"
 	"time"
+	"unsafe"
+
+	"github.com/mafalda-sfu/mafalda/internal/prefetch"
 )
 
 const (
@@ -56,6 +59,20 @@ type Recorder struct {
 	firstLoss      int // ring
 	lossCount      int
 }
+
+// Prefetch asks for the memory beside the first fields of the Recorder that the
+// next packet needs; PrefetchHead for those.
+func (r *Recorder) Prefetch() {
+	if n := len(r.buf); n > 0 {
+		prefetch.Of(&r.buf[n-1])
+	}
+	if r.head < len(r.buf) {
+		prefetch.Of(&r.buf[r.head])
+	}
+}
+
+// PrefetchHead is described at Prefetch.
+func (r *Recorder) PrefetchHead() { prefetch.Head(r, unsafe.Offsetof(r.sent)) }
 
 // New returns a Recorder that has seen nothing.
 func New() *Recorder { return &Recorder{} }
