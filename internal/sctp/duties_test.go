@@ -363,14 +363,16 @@ func TestAnswer(t *testing.T) {
 				if i%2 != 0 {
 					y.do(func() { y.a.CloseInbound(id) })
 				}
-				time.Sleep(time.Second)
 				for _, e := range []*end{x, y} {
-					e.do(func() {
-						e.a.mu.Lock()
-						defer e.a.mu.Unlock()
-						require.Empty(t, e.a.table.streams)
-						require.Empty(t, e.a.table.readers)
-					})
+					left := -1
+					for begin := time.Now(); left != 0 && time.Since(begin) < time.Minute; time.Sleep(time.Second) {
+						e.do(func() {
+							e.a.mu.Lock()
+							defer e.a.mu.Unlock()
+							left = len(e.a.table.streams) + len(e.a.table.readers)
+						})
+					}
+					require.Zero(t, left, "round %d", i)
 				}
 			}
 		})

@@ -90,6 +90,9 @@ func (a *Association) writeOne(p *psctp.Association) bool {
 // ended.
 func (a *Association) open(p *psctp.Association, s *stream) *psctp.Stream {
 	a.mu.Lock()
+	if s.writes == nil {
+		s.writes = s.reads // pion makes another when the peer has just reset this one, and waits for its end for ever
+	}
 	ps := s.writes
 	a.mu.Unlock()
 	if ps != nil {
