@@ -41,18 +41,7 @@ type options struct {
 
 // result is what the last line says.
 type result struct {
-	Forwarder            string    `json:"forwarder"`
-	NsPerPacket          float64   `json:"nsPerPacket"`
-	ReferenceNsPerPacket float64   `json:"referenceNsPerPacket"`
-	Ratio                float64   `json:"ratio"`
-	Ratios               []float64 `json:"ratios"`
-	Forwarded            float64   `json:"forwarded"`
-	// Received is the share of what should have come to receivers that did, in a
-	// run in which they read.
-	Received  float64         `json:"received"`
-	CPU       float64         `json:"cpu"`
-	LatencyMs harness.Latency `json:"latencyMs"`
-	Sink      string          `json:"sink"`
+	harness.ForeignFigures
 	// Versions are those of the modules of the server that media passes through.
 	Versions map[string]string `json:"versions"`
 	Ran      struct {
@@ -100,27 +89,11 @@ func (o *options) serve(h *harness.Host) (err error) {
 	if err != nil {
 		return err
 	}
-	rig, err := h.Connect(f)
+	v, _, err := h.MeasureForeign("LiveKit", f, o.Seconds, nil)
 	if err != nil {
 		return err
 	}
-	if err := rig.Verify(); err != nil {
-		return err
-	}
-	v, err := rig.Pairs(o.Seconds)
-	if err != nil {
-		return err
-	}
-	ran, err := h.Run(harness.Run{Duration: 2 * time.Second, Read: true, Latency: true})
-	if err != nil {
-		return err
-	}
-	r := &result{
-		Forwarder: "LiveKit", NsPerPacket: v.NsPerPacket, ReferenceNsPerPacket: v.ReferenceNsPerPacket,
-		Ratio: v.Ratio, Ratios: v.Ratios, Forwarded: v.Forwarded, CPU: v.CPU,
-		Received:  harness.Round(float64(ran.Received)/float64(ran.Copies), 4),
-		LatencyMs: ran.Latency, Sink: h.Sink, Versions: s.versions,
-	}
+	r := &result{ForeignFigures: v, Versions: s.versions}
 	r.Ran.options, r.Ran.Machine = *o, harness.ThisMachine()
 	if r.Forwarded < leastForwarded || r.Received < leastForwarded {
 		return fmt.Errorf("%.4f of the packets were forwarded and %.4f received: that is no figure", r.Forwarded, r.Received)

@@ -35,17 +35,9 @@ type options struct {
 
 // result is what the last line says.
 type result struct {
-	Forwarder            string          `json:"forwarder"`
-	NsPerPacket          float64         `json:"nsPerPacket"`
-	ReferenceNsPerPacket float64         `json:"referenceNsPerPacket"`
-	Ratio                float64         `json:"ratio"`
-	Ratios               []float64       `json:"ratios"`
-	AllocsPerPacket      float64         `json:"allocsPerPacket"`
-	Forwarded            float64         `json:"forwarded"`
-	CPU                  float64         `json:"cpu"`
-	LatencyMs            harness.Latency `json:"latencyMs"`
-	Sink                 string          `json:"sink"`
-	Ran                  struct {
+	harness.ForeignFigures
+	AllocsPerPacket float64 `json:"allocsPerPacket"`
+	Ran             struct {
 		options
 		harness.Machine
 	} `json:"ran"`
@@ -79,31 +71,13 @@ func (o *options) serve(h *harness.Host) error {
 	if err != nil {
 		return err
 	}
-	rig, err := h.Connect(f)
+	v, pairs, err := h.MeasureForeign("pion/webrtc", f, o.Seconds, p.start)
 	if err != nil {
 		return err
 	}
-	if err := p.start(); err != nil {
-		return err
-	}
-	if err := rig.Verify(); err != nil {
-		return err
-	}
-	v, err := rig.Pairs(o.Seconds)
-	if err != nil {
-		return err
-	}
-	ran, err := h.Run(harness.Run{Duration: 2 * time.Second, Read: true, Latency: true})
-	if err != nil {
-		return err
-	}
-	r := &result{
-		Forwarder: "pion/webrtc", NsPerPacket: v.NsPerPacket, ReferenceNsPerPacket: v.ReferenceNsPerPacket,
-		Ratio: v.Ratio, Ratios: v.Ratios, AllocsPerPacket: v.AllocsPerPacket, Forwarded: v.Forwarded, CPU: v.CPU,
-		LatencyMs: ran.Latency, Sink: h.Sink,
-	}
+	r := &result{ForeignFigures: v, AllocsPerPacket: pairs.AllocsPerPacket}
 	r.Ran.options, r.Ran.Machine = *o, harness.ThisMachine()
-	return errors.Join(harness.Print(r), v.Check())
+	return errors.Join(harness.Print(r), pairs.Check())
 }
 
 // A forwarder is an SFU for one sender, as one makes it of pion/webrtc.

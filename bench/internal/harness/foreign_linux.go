@@ -139,3 +139,53 @@ func (r *Rig) joinOne(c *calls, f Foreign, peer int) error {
 	_, err = c.do(command{Streams: &streamsCommand{Sinks: r.sinks[peer-1 : peer]}})
 	return err
 }
+
+// ForeignFigures are what is told of a forwarder that is not ours, beside the
+// reference loop.
+type ForeignFigures struct {
+	Forwarder            string    `json:"forwarder"`
+	NsPerPacket          float64   `json:"nsPerPacket"`
+	ReferenceNsPerPacket float64   `json:"referenceNsPerPacket"`
+	Ratio                float64   `json:"ratio"`
+	Ratios               []float64 `json:"ratios"`
+	Forwarded            float64   `json:"forwarded"`
+	// Received is the share of what should have come to receivers that did, in a
+	// run in which they read.
+	Received  float64 `json:"received"`
+	CPU       float64 `json:"cpu"`
+	LatencyMs Latency `json:"latencyMs"`
+	Sink      string  `json:"sink"`
+}
+
+// MeasureForeign connects the peers of a forwarder, calls start unless it is nil,
+// checks that everything is forwarded, and measures: pairs of slices, then two
+// seconds in which receivers read. The second result is what the pairs gave.
+func (h *Host) MeasureForeign(name string, f Foreign, pairs int, start func() error) (ForeignFigures, *Figures, error) {
+	var none ForeignFigures
+	rig, err := h.Connect(f)
+	if err != nil {
+		return none, nil, err
+	}
+	if start != nil {
+		if err := start(); err != nil {
+			return none, nil, err
+		}
+	}
+	if err := rig.Verify(); err != nil {
+		return none, nil, err
+	}
+	v, err := rig.Pairs(pairs)
+	if err != nil {
+		return none, nil, err
+	}
+	ran, err := h.Run(Run{Duration: 2 * time.Second, Read: true, Latency: true})
+	if err != nil {
+		return none, nil, err
+	}
+	return ForeignFigures{
+		Forwarder: name, NsPerPacket: v.NsPerPacket, ReferenceNsPerPacket: v.ReferenceNsPerPacket,
+		Ratio: v.Ratio, Ratios: v.Ratios, Forwarded: v.Forwarded,
+		Received: Round(float64(ran.Received)/float64(ran.Copies), 4),
+		CPU:      v.CPU, LatencyMs: ran.Latency, Sink: h.Sink,
+	}, v, nil
+}
