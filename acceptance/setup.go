@@ -1,6 +1,7 @@
 package acceptance
 
 import (
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"testing"
@@ -187,10 +188,13 @@ func video(mid string, ssrc uint32) mafalda.RTPParameters {
 // freePort returns a port that was free a moment ago for UDP and TCP.
 func freePort(t testing.TB) uint16 {
 	t.Helper()
-	for range 50 {
-		l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
-		require.NoError(t, err)
-		port := l.Addr().(*net.TCPAddr).Port
+	for range 200 {
+		// Below those that the kernel gives to the sockets of other cases.
+		port := 25001 + rand.IntN(32768-25001)
+		l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
+		if err != nil {
+			continue
+		}
 		u, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
 		l.Close()
 		if err == nil {
