@@ -39,7 +39,8 @@ type sfu struct {
 	observer SFUObserver
 
 	mu      sync.Mutex
-	workers []*worker // guarded by mu; in order of creation, until they have ended
+	workers []*worker            // guarded by mu; in order of creation, until they have ended
+	drive   func() driver.Driver // guarded by mu; nil: drivers of the system
 }
 
 var _ SFU = (*sfu)(nil)
@@ -61,8 +62,23 @@ func (s *sfu) Workers() []Worker {
 	return open[Worker](s.workers)
 }
 
+// Drive gives Workers that are created from now on the drivers that f makes: tests
+// of this module put all on a network of their own.
+func (s *sfu) Drive(f func() driver.Driver) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.drive = f
+}
+
 func (s *sfu) CreateWorker(ctx context.Context, settings WorkerSettings) (Worker, error) {
-	w, err := s.createWorker(ctx, settings, nil)
+	s.mu.Lock()
+	drive := s.drive
+	s.mu.Unlock()
+	var d driver.Driver
+	if drive != nil {
+		d = drive()
+	}
+	w, err := s.createWorker(ctx, settings, d)
 	if err != nil {
 		return nil, &Error{Op: "CreateWorker", Object: "SFU", Err: classified(err)}
 	}

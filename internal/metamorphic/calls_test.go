@@ -3,7 +3,6 @@ package metamorphic
 import (
 	"context"
 	"fmt"
-	"net/netip"
 	"slices"
 
 	"github.com/mafalda-sfu/mafalda"
@@ -58,12 +57,8 @@ func (w *world) createPlain(a []int) {
 		return
 	}
 	n := w.transports[len(w.transports)-1]
-	if n.end, err = newEndpoint(); err != nil {
-		w.bad = err
-		return
-	}
-	n.end.to = netipAddr(x.Tuple().LocalPort)
-	w.result(n.name, "connect", x.Connect(w.ctx, mafalda.PlainTransportConnectOptions{IP: loopback, Port: n.end.port()}))
+	n.end = newEndpoint(w.net, x.Tuple().LocalPort)
+	w.result(n.name, "connect", x.Connect(w.ctx, mafalda.PlainTransportConnectOptions{IP: loopback, Port: n.end.Addr().Port()}))
 }
 
 func (w *world) produce(a []int) {
@@ -382,5 +377,3 @@ type pausable interface {
 	Pause(ctx context.Context) error
 	Resume(ctx context.Context) error
 }
-
-func netipAddr(port uint16) netip.AddrPort { return netip.AddrPortFrom(loopback, port) }

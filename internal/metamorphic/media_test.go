@@ -1,8 +1,8 @@
 package metamorphic
 
 import (
+	"encoding/binary"
 	"fmt"
-	"net"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -13,6 +13,7 @@ import (
 	"github.com/pion/rtp"
 
 	"github.com/mafalda-sfu/mafalda"
+	"github.com/mafalda-sfu/mafalda/internal/simnet"
 )
 
 // A source makes the packets of a Producer. All of video are key frames.
@@ -92,57 +93,34 @@ func (t *tally) marked(n int) bool {
 
 // An endpoint is the peer of a PlainTransport.
 type endpoint struct {
-	conn *net.UDPConn
-	to   netip.AddrPort
-	sent uint64 // bytes
-
-	mu      sync.Mutex
-	tallies map[uint32]*tally // guarded by mu; by SSRC
-	done    chan struct{}     // closed when the reader has ended
+	*simnet.Socket
+	to      netip.AddrPort
+	sent    uint64            // bytes
+	tallies map[uint32]*tally // by SSRC
 }
 
-func newEndpoint() (*endpoint, error) {
-	conn, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(loopback, 0)))
-	if err != nil {
-		return nil, err
+// newEndpoint returns the peer of what has that port.
+func newEndpoint(n *simnet.Net, port uint16) *endpoint {
+	e := &endpoint{
+		Socket:  n.Socket(netip.AddrPortFrom(loopback, 0)),
+		to:      netip.AddrPortFrom(loopback, port),
+		tallies: map[uint32]*tally{},
 	}
-	e := &endpoint{conn: conn, tallies: map[uint32]*tally{}, done: make(chan struct{})}
-	go e.read() // ended by close
-	return e, nil
-}
-
-func (e *endpoint) port() uint16 { return e.conn.LocalAddr().(*net.UDPAddr).AddrPort().Port() }
-
-func (e *endpoint) close() {
-	e.conn.Close()
-	<-e.done
+	e.OnReceive = func(_ time.Duration, _ netip.AddrPort, b []byte) { e.receive(b) }
+	return e
 }
 
 // expect lets t get the packets of c.
 func (e *endpoint) expect(c mafalda.Consumer, t *tally) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
 	e.tallies[c.RTPParameters().Encodings[0].SSRC] = t
 }
 
-func (e *endpoint) read() {
-	defer close(e.done)
-	b := make([]byte, 2000)
-	for {
-		n, err := e.conn.Read(b)
-		if err != nil {
-			return
-		}
-		if n < 12 || b[1]&0x7f >= 64 && b[1]&0x7f < 96 {
-			continue // RTCP
-		}
-		ssrc := uint32(b[8])<<24 | uint32(b[9])<<16 | uint32(b[10])<<8 | uint32(b[11])
-		e.mu.Lock()
-		t := e.tallies[ssrc]
-		e.mu.Unlock()
-		if t != nil {
-			t.packet(b[:n])
-		}
+func (e *endpoint) receive(b []byte) {
+	if len(b) < 12 || b[1]&0x7f >= 64 && b[1]&0x7f < 96 {
+		return // RTCP
+	}
+	if t := e.tallies[binary.BigEndian.Uint32(b[8:])]; t != nil {
+		t.packet(b)
 	}
 }
 
@@ -152,9 +130,9 @@ func (w *world) handIn(p *producerNode, text string) error {
 	if p.t.end == nil {
 		return p.Send(b)
 	}
-	n, err := p.t.end.conn.WriteToUDPAddrPort(b, p.t.end.to)
-	p.t.end.sent += uint64(n)
-	return err
+	p.t.end.Send(p.t.end.to, b)
+	p.t.end.sent += uint64(len(b))
+	return nil
 }
 
 // send sends some packets on a Producer, and waits until they have passed.
@@ -227,13 +205,13 @@ func (w *world) reach(p *producerNode) []*tally {
 // flush sends marks until each of the tallies has got one, so that what was sent
 // before has come. No time decides what was lost.
 func (w *world) flush(to []*tally, send func(text string)) {
-	first, next := w.mark+1, time.Time{}
+	first, next := w.mark+1, w.net.Now()
 	w.until("what was sent has passed", func() bool {
 		if !slices.ContainsFunc(to, func(t *tally) bool { return !t.marked(first) }) {
 			return true
 		}
-		if now := time.Now(); now.After(next) { // the first call, and then now and again
-			next = now.Add(50 * time.Millisecond)
+		if now := w.net.Now(); now >= next { // the first call, and then now and again
+			next = now + 50*time.Millisecond
 			w.mark++
 			send(fmt.Sprint("m", w.mark))
 		}

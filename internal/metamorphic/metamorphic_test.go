@@ -28,15 +28,15 @@ var (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // plain is what the others are compared with.
-var plain = target{name: "plain", new: mafalda.New}
+var plain = target{name: "plain", new: func(real mafalda.SFU) mafalda.SFU { return real }}
 
 // targets are the implementations that must not differ from it.
 var targets = []target{
-	{name: "wrap", new: func() mafalda.SFU { return wrap.New(mafalda.New()) }},
-	{name: "wrap over wrap", new: func() mafalda.SFU { return wrap.New(wrap.New(mafalda.New())) }},
-	{name: "vertical on one Worker", new: func() mafalda.SFU { return spread(mafalda.New(), 1) }},
-	{name: "vertical on three Workers", new: func() mafalda.SFU { return spread(mafalda.New(), 3) }, late: true},
-	{name: "vertical over vertical", new: func() mafalda.SFU { return spread(spread(mafalda.New(), 2), 2) }, late: true},
+	{name: "wrap", new: func(real mafalda.SFU) mafalda.SFU { return wrap.New(real) }},
+	{name: "wrap over wrap", new: func(real mafalda.SFU) mafalda.SFU { return wrap.New(wrap.New(real)) }},
+	{name: "vertical on one Worker", new: func(real mafalda.SFU) mafalda.SFU { return spread(real, 1) }},
+	{name: "vertical on three Workers", new: func(real mafalda.SFU) mafalda.SFU { return spread(real, 3) }, late: true},
+	{name: "vertical over vertical", new: func(real mafalda.SFU) mafalda.SFU { return spread(spread(real, 2), 2) }, late: true},
 }
 
 // A plenty is a Registry that always has a CPU.
@@ -194,10 +194,10 @@ func relay[T any](from, to *mafalda.Event[T]) { from.On(to.Emit) }
 func TestFaultsAreFound(t *testing.T) {
 	for _, fault := range []string{"event", "packet"} {
 		t.Run(fault, func(t *testing.T) {
-			faulty := target{name: "faulty", new: func() mafalda.SFU {
+			faulty := target{name: "faulty", new: func(real mafalda.SFU) mafalda.SFU {
 				return wrap.NewSpace(wrap.Hooks{
 					Consumer: func(c *wrap.Consumer) mafalda.Consumer { return newDeaf(c, fault) },
-				}).SFU(mafalda.New())
+				}).SFU(real)
 			}}
 			for s := range uint64(200) {
 				p := random(s)
@@ -220,10 +220,10 @@ func TestFaultsAreFound(t *testing.T) {
 
 // TestNoFaultWithoutOne checks that the deaf Consumer differs by its fault alone.
 func TestNoFaultWithoutOne(t *testing.T) {
-	sound := target{name: "sound", new: func() mafalda.SFU {
+	sound := target{name: "sound", new: func(real mafalda.SFU) mafalda.SFU {
 		return wrap.NewSpace(wrap.Hooks{
 			Consumer: func(c *wrap.Consumer) mafalda.Consumer { return newDeaf(c, "none") },
-		}).SFU(mafalda.New())
+		}).SFU(real)
 	}}
 	for s := range uint64(20) {
 		require.NoError(t, compare(random(s), sound))

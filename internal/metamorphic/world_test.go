@@ -9,12 +9,14 @@ import (
 	"time"
 
 	"github.com/mafalda-sfu/mafalda"
+	"github.com/mafalda-sfu/mafalda/internal/driver"
+	"github.com/mafalda-sfu/mafalda/internal/simnet"
 )
 
-// A target is an implementation.
+// A target is an implementation, over the one that everything comes down to.
 type target struct {
 	name string
-	new  func() mafalda.SFU
+	new  func(mafalda.SFU) mafalda.SFU
 	late bool // it has pipes of its own, in which packets take a moment
 }
 
@@ -23,6 +25,7 @@ type world struct {
 	ctx context.Context
 	j   *journal
 	sfu mafalda.SFU
+	net *simnet.Net // of all its Workers; time passes in until
 
 	// In the order of their creation, closed ones too. Births are told by the
 	// goroutine that runs the program.
@@ -104,14 +107,8 @@ const patience = 10 * time.Second
 // run runs p on a new SFU of t. The error is that something which must happen
 // did not.
 func run(t target, p program) (j *journal, err error) {
-	w := &world{ctx: context.Background(), j: newJournal(), sfu: t.new()}
-	defer func() {
-		for _, t := range w.transports {
-			if t.end != nil {
-				t.end.close()
-			}
-		}
-	}()
+	w := &world{ctx: context.Background(), j: newJournal(), net: simnet.New(1)}
+	w.sfu = t.new(w.real())
 	w.sfu.Observer().NewWorker.On(w.bornWorker)
 	hear(w.j, "sfu", &w.sfu.Observer().Close, "close")
 	for _, s := range p {
@@ -134,6 +131,17 @@ func run(t target, p program) (j *journal, err error) {
 		w.j.write(c.name+" messages", "%v", c.heard.texts())
 	}
 	return w.j, errors.Join(bad, w.bad)
+}
+
+// real returns an SFU whose Workers are on w.net.
+func (w *world) real() mafalda.SFU {
+	sfu := mafalda.New()
+	sfu.(interface{ Drive(func() driver.Driver) }).Drive(func() driver.Driver {
+		d := w.net.Driver(loopback)
+		d.Blocking = true
+		return d
+	})
+	return sfu
 }
 
 // result writes down how a call ended: by the class of its error.
@@ -163,7 +171,7 @@ func classOf(err error) string {
 	return err.Error()
 }
 
-// until waits until cond holds.
+// until lets time pass until cond holds.
 func (w *world) until(what string, cond func() bool) {
 	if w.bad != nil || cond() {
 		return
@@ -171,12 +179,16 @@ func (w *world) until(what string, cond func() bool) {
 	end := time.Now().Add(patience)
 	tick := time.NewTicker(200 * time.Microsecond)
 	defer tick.Stop()
-	for !cond() {
+	for {
+		w.net.Advance(time.Millisecond)
+		if cond() {
+			return
+		}
 		if time.Now().After(end) {
 			w.bad = fmt.Errorf("waited %v for: %s", patience, what)
 			return
 		}
-		<-tick.C
+		<-tick.C // for listeners, and for what has timers of its own
 	}
 }
 
