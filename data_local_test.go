@@ -1,6 +1,7 @@
 package mafalda
 
 import (
+	"encoding/binary"
 	"runtime"
 	"testing"
 	"time"
@@ -110,6 +111,66 @@ func TestDataMessageContent(t *testing.T) {
 	}
 	_, _, err := (&DataMessage{PPID: 99}).content()
 	require.ErrorIs(t, err, ErrInvalidArgument)
+}
+
+// TestDataPipesLoseNothing: who sends into a pipe has to wait for a listener at
+// its end, as for one on its own Router.
+func TestDataPipesLoseNothing(t *testing.T) {
+	s := testSFU(t)
+	for name, to := range map[string]func(from Router) Router{
+		"to another Worker": func(Router) Router {
+			w, err := s.CreateWorker(t.Context(), WorkerSettings{})
+			require.NoError(t, err)
+			return testRouter(t, w)
+		},
+		"within a Worker": func(from Router) Router { return testRouter(t, from.(*router).w) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, err := s.CreateWorker(t.Context(), WorkerSettings{})
+			require.NoError(t, err)
+			from := testRouter(t, w)
+			to := to(from)
+			in := testDirect(t, from)
+			p, err := in.ProduceData(t.Context(), DataProducerOptions{})
+			require.NoError(t, err)
+			other, err := in.ProduceData(t.Context(), DataProducerOptions{})
+			require.NoError(t, err)
+			pipe, err := from.PipeToRouter(t.Context(), PipeToRouterOptions{DataProducerID: p.ID(), Router: to, KeepID: new(false)})
+			require.NoError(t, err)
+			c, err := testDirect(t, to).ConsumeData(t.Context(), DataConsumerOptions{DataProducerID: pipe.PipeDataProducer.ID()})
+			require.NoError(t, err)
+			let, heard := make(chan struct{}), make(chan uint32, 1<<16)
+			c.Events().Message.On(func(m DataMessage) {
+				<-let
+				heard <- binary.BigEndian.Uint32(m.Data)
+			})
+			sent := uint32(0)
+			send := func() error {
+				err := p.Send(DataMessage{Data: binary.BigEndian.AppendUint32(make([]byte, 0, 50_000), sent)[:50_000]})
+				if err == nil {
+					sent++
+				}
+				return err
+			}
+			refused := 0
+			deadline := time.Now().Add(patience)
+			for refused < 200 { // it goes on for a while as more gets through the pipe
+				if err := send(); err != nil {
+					require.ErrorIs(t, err, ErrUnavailable)
+					refused++
+					runtime.Gosched()
+				}
+				require.Less(t, sent, uint32(2000), "100 MB are nowhere")
+				require.True(t, time.Now().Before(deadline))
+			}
+			close(let)
+			for i := range sent {
+				require.Equal(t, i, wait(t, heard, "message"))
+			}
+			require.Eventually(t, func() bool { return send() == nil && other.Send(TextMessage("x")) == nil }, patience, time.Millisecond)
+			require.Equal(t, sent-1, wait(t, heard, "message"))
+		})
+	}
 }
 
 // What is piped, said and closed again leaves nothing behind in the pipe, which

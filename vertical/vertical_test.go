@@ -54,12 +54,13 @@ func workers(n int) vertical.Options {
 	return vertical.Options{CPUs: n, Registry: plenty{}, Policy: new(elsewhere)}
 }
 
-// differences returns the cases that an SFU of n real Workers can't pass.
-func differences(n int) map[string]string {
+// differences returns the cases that an SFU of real Workers can't pass which are
+// shared, and which may be processes.
+func differences(processes bool) map[string]string {
 	d := map[string]string{
 		"DTLS/WorkerCertificate": "certificates are those of real Workers, unless the settings name one for all",
 	}
-	if n > 1 {
+	if processes {
 		d["SCTP/SlowListener"] = "what comes out of a pipe of data too fast is dropped there, as by mediasoup's"
 	}
 	return d
@@ -104,6 +105,7 @@ func (c *census) check(t *testing.T, workers int) {
 // accept runs acceptance on SFUs over inner ones, with so many Workers each.
 func accept(t *testing.T, n, pipes int, inner func() mafalda.SFU) {
 	t.Parallel()
+	_, processes := inner().(processSFU)
 	var count census
 	t.Run("cases", func(t *testing.T) { // returns when its parallel subtests have ended
 		acceptance.Run(t, acceptance.Target{
@@ -113,7 +115,7 @@ func accept(t *testing.T, n, pipes int, inner func() mafalda.SFU) {
 				count.watch(t, sfu)
 				return sfu
 			},
-			Skip:      differences(n),
+			Skip:      differences(processes),
 			KillUnder: vertical.Kill,
 			Pipes:     pipes,
 		})

@@ -31,8 +31,11 @@ type association struct {
 	sctp    *sctp.Association
 
 	maxOutbound, maxInbound uint16 // negotiated streams; 0 before
-	suspended               bool   // until the backlog is drained
 	mute                    bool   // nothing may be sent any more
+
+	holds     int  // reasons why no messages are taken
+	suspended bool // the backlog is one of them
+	crowd     crowd
 }
 
 // enableSCTP gives t an association, which sends packets with send.
@@ -107,6 +110,9 @@ func (a *association) handle(e sctp.Event) {
 		} else {
 			m.logs.sctp.Debug("SCTP state", "transport", t.id, "state", e.State.String())
 		}
+		if a.ended() {
+			a.crowd.relieve(m)
+		}
 		m.notify(t.id, SCTPStateChange{State: e.State.String()})
 	case sctp.Negotiated:
 		a.maxOutbound, a.maxInbound = e.MaxOutbound, e.MaxInbound
@@ -127,11 +133,13 @@ func (a *association) handle(e sctp.Event) {
 		if c := t.outStreams[e.Stream]; c != nil {
 			m.notify(c.id, DataConsumerBufferedAmountLow{Amount: e.Buffered})
 		}
+	case sctp.Relieved:
+		a.crowd.relieve(m)
 	}
 }
 
-// receive hands a message to its DataProducer. While listeners have enough to
-// do, the peer has to wait with the next.
+// receive hands a message to its DataProducer. While listeners, or pipes, have
+// enough to do, the peer has to wait with the next.
 func (a *association) receive(stream uint16, ppid uint32, data []byte) {
 	t, m := a.t, a.t.m
 	p := t.inStreams[stream]
@@ -152,9 +160,25 @@ func (a *association) receive(stream uint16, ppid uint32, data []byte) {
 	p.receive(&msg)
 	if m.told != told && m.backlog.full() && !a.suspended {
 		a.suspended = true
-		a.sctp.Suspend()
+		a.hold()
 		m.suspended = append(m.suspended, a)
 		m.backlog.stop()
+	}
+	for _, to := range m.takeCrowded() {
+		to.crowd.delay(a)
+	}
+}
+
+// hold stops the messages of the peer, until letGo was called as often.
+func (a *association) hold() {
+	if a.holds++; a.holds == 1 {
+		a.sctp.Suspend()
+	}
+}
+
+func (a *association) letGo() {
+	if a.holds--; a.holds == 0 {
+		a.sctp.Resume()
 	}
 }
 
@@ -164,7 +188,7 @@ func (m *Machine) resumeSCTP() {
 	m.suspended = nil
 	for _, a := range list {
 		a.suspended = false
-		a.sctp.Resume()
+		a.letGo()
 	}
 }
 
@@ -180,6 +204,7 @@ func (a *association) close() {
 		return
 	}
 	a.sctp.Close()
+	a.crowd.relieve(a.t.m)
 	a.t.m.busy += a.sctp.Busy()
 	a.mute = true
 }

@@ -166,6 +166,9 @@ func (c *dataConsumer) forward(msg *DataMessage) {
 	}
 	// Whom should the error be told? What it means was counted, and notified.
 	_, _ = c.send(msg.PPID, data)
+	if c.t.crossing != nil && c.t.sctp.sctp.Crowded() {
+		c.m.crowded = append(c.m.crowded, c.t.sctp)
+	}
 }
 
 // tell hands a message to the application.

@@ -247,6 +247,9 @@ func (m *Machine) dataProducerSend(id string, msg *DataMessage) {
 	}
 	p.t.received(len(msg.Data))
 	p.receive(msg)
+	for _, to := range m.takeCrowded() {
+		to.crowd.refuse(m, id)
+	}
 }
 
 // DataProducerDump describes a DataProducer.

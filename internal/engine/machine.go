@@ -30,7 +30,8 @@ type Machine struct {
 	drv     driver.Driver
 	log     *slog.Logger
 	post    func(func(*Machine)) bool
-	backlog *backlog // of data messages; shared with the Worker
+	backlog *backlog  // of data messages; shared with the Worker
+	refused *refusals // shared with the Worker
 	// ntpOffset plus now is the time since the Unix epoch. The wall clock is
 	// read once, so that no report ever steps (media-plane §1.1).
 	ntpOffset time.Duration
@@ -58,6 +59,7 @@ type Machine struct {
 	dataConsumers map[string]*dataConsumer
 	told          uint64         // messages for the application
 	suspended     []*association // until the backlog is drained
+	crowded       []*association // pipes in memory that the message at hand found crowded
 	// Order of creation, for dumps and closing.
 	serverList []*webRTCServer
 	routerList []*router
@@ -131,6 +133,7 @@ func newMachine(cfg Config, post func(func(*Machine)) bool) *Machine {
 		rtpObservers: map[string]*rtpObserver{},
 
 		backlog: &backlog{},
+		refused: &refusals{},
 
 		dataProducers: map[string]*dataProducer{},
 		dataConsumers: map[string]*dataConsumer{},

@@ -39,11 +39,12 @@ type Config struct {
 // be called by many goroutines at a time.
 type Worker struct {
 	// Constant after Start.
-	drv  driver.Driver
-	cfg  Config
-	out  *outbox
-	done chan struct{} // closed by the loop, as the last thing
-	told chan struct{} // closed by the notifier, as the last thing
+	drv     driver.Driver
+	cfg     Config
+	out     *outbox
+	refused *refusals     // the Machine's
+	done    chan struct{} // closed by the loop, as the last thing
+	told    chan struct{} // closed by the notifier, as the last thing
 
 	number uint64 // constant; the order in which locks of two Workers are taken
 
@@ -84,7 +85,7 @@ func Start(cfg Config) (*Worker, error) {
 		number: workerNumbers.Add(1), lanes: map[*Worker]*lane{},
 	}
 	m := newMachine(cfg, w.post)
-	w.out.backlog = m.backlog
+	w.out.backlog, w.refused = m.backlog, m.refused
 	go w.run(m) // ends with Close or a panic
 	go func() { // ends when the loop has closed the outbox
 		defer close(w.told)
@@ -301,11 +302,15 @@ func (w *Worker) inject(packet []byte, f func(*Machine, []byte)) error {
 // InjectData hands a message of the application to a DataProducer, which may be
 // on any transport. It copies what msg refers to and does not wait; a message
 // that is empty or too large is dropped and counted on the loop. Errors:
-// ErrClosed, ErrUnavailable when too many wait for the loop or for listeners.
+// ErrClosed, ErrUnavailable when too many wait for the loop, for listeners or in
+// a pipe connected in memory.
 func (w *Worker) InjectData(producerID string, msg DataMessage) error {
 	backlog := w.out.backlog
 	if backlog.full() {
 		return unavailable("more than %d bytes of messages wait", maxBacklog)
+	}
+	if w.refused.has(producerID) {
+		return unavailable("too many messages of the DataProducer wait in a pipe")
 	}
 	msg.Data = slices.Clone(msg.Data)
 	msg.Subchannels = slices.Clone(msg.Subchannels)

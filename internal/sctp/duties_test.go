@@ -228,6 +228,73 @@ func TestLimitOfMessages(t *testing.T) {
 	})
 }
 
+// TestPatient: who looks at Crowded loses nothing, and hears when to go on.
+func TestPatient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x, y := pair(t, Config{SendBufferSize: 100000, PerStreamSendQueueLimit: 100000}, Config{})
+		x.openOut(0, ordered)
+		y.openIn(0, ordered)
+		x.do(func() { x.a.Patient() })
+		crowded := func() (is bool) {
+			x.do(func() { is = x.a.Crowded() })
+			return is
+		}
+		relieved := func() bool {
+			for {
+				switch e := x.next(); e.Kind {
+				case BufferedLow:
+				case Relieved:
+					return true
+				default:
+					return false
+				}
+			}
+		}
+		require.False(t, crowded())
+		var message [10000]byte
+		for range 2 {
+			x.do(func() { x.drop = carriesData })
+			sent := 0
+			for ; !crowded(); sent++ {
+				_, err := x.write(0, 51, message[:])
+				require.NoError(t, err)
+				synctest.Wait()
+			}
+			require.GreaterOrEqual(t, sent*len(message), crowd)
+			_, err := x.write(0, 51, message[:]) // who has not looked yet
+			require.NoError(t, err)
+			x.do(func() { x.drop = nil })
+			for range sent + 1 {
+				y.message()
+			}
+			require.True(t, relieved())
+			require.False(t, crowded())
+		}
+
+		x.do(func() {
+			x.drop = carriesData
+			for range maxWaiting / 2 {
+				_, err := x.a.Send(0, 51, []byte{1})
+				require.NoError(t, err)
+			}
+			require.True(t, x.a.Crowded(), "as many messages as bytes")
+			x.a.CloseOutbound(0)
+		})
+		require.True(t, relieved(), "what was dropped does not wait")
+
+		x.openOut(1, ordered)
+		x.do(func() {
+			var err error
+			sent := 0
+			for ; err == nil && sent < 2*patience; sent += len(message) {
+				_, err = x.a.Send(1, 51, message[:])
+			}
+			require.ErrorIs(t, err, ErrSendBufferFull, "there is an end to it")
+			require.GreaterOrEqual(t, sent, patience)
+		})
+	})
+}
+
 // Duty 3: a message that the window can't hold blocks all others for good.
 func TestWedged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -71,6 +71,8 @@ const (
 	// BufferedLow: what waits to be sent on Stream fell to the threshold;
 	// Buffered is how much it is.
 	BufferedLow
+	// Relieved: after Crowded reported true, little waits to be sent again.
+	Relieved
 )
 
 // An Event is something that happened. What it refers to is the receiver's.
@@ -144,6 +146,9 @@ const (
 
 	// maxWaiting is how many messages may wait to be sent, of whatever size.
 	maxWaiting = 1 << 16
+
+	crowd    = DefaultSendBufferSize / 2 // bytes that wait to be sent, see Crowded
+	patience = 64 << 20                  // bytes that may wait after Patient
 )
 
 // Config says how an Association works. Post, Send and Handle are required;
@@ -237,6 +242,8 @@ type Association struct {
 	window  window    // guarded by mu
 	heard   time.Time // guarded by mu; when the last packet came
 	failure error     // guarded by mu; why we end it, nil if the peer did
+	patient bool      // guarded by mu; after Patient
+	crowded bool      // guarded by mu; Relieved is to come
 }
 
 // New returns an Association that waits for a packet, or Start. It has no

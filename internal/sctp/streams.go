@@ -69,15 +69,17 @@ func (a *Association) OpenOutbound(id uint16, p StreamParameters, lowThreshold u
 // can be opened again when the peer has reset it, too.
 func (a *Association) CloseOutbound(id uint16) {
 	a.mu.Lock()
-	defer a.mu.Unlock()
 	s := a.table.streams[id]
 	if s == nil || !s.out {
+		a.mu.Unlock()
 		return
 	}
 	s.out = false
 	a.table.drop(s)
 	a.resetLocked(s)
 	a.table.settle(s)
+	a.mu.Unlock()
+	a.relieve()
 }
 
 // resetLocked lets the writer reset a stream, if there is an association that
@@ -113,8 +115,9 @@ func (a *Association) Send(id uint16, ppid uint32, data []byte) (buffered uint32
 		return a.bufferedLocked(s), ErrEmptyMessage
 	case len(data) > int(a.cfg.MaxSendMessageSize):
 		return a.bufferedLocked(s), ErrMessageTooLarge
-	case t.queued+t.given >= int(a.cfg.SendBufferSize), s.unsent() >= int(a.cfg.PerStreamSendQueueLimit),
-		t.waiting >= maxWaiting:
+	case t.waiting >= maxWaiting, a.patient && t.queued+t.given >= patience,
+		!a.patient && t.queued+t.given >= int(a.cfg.SendBufferSize),
+		!a.patient && s.unsent() >= int(a.cfg.PerStreamSendQueueLimit):
 		return a.bufferedLocked(s), ErrSendBufferFull
 	}
 	m := message{ppid: ppid, data: append([]byte(nil), data...)}
@@ -124,6 +127,41 @@ func (a *Association) Send(id uint16, ppid uint32, data []byte) (buffered uint32
 	t.push(s, m)
 	a.signal()
 	return a.bufferedLocked(s), nil
+}
+
+// Patient lets more wait to be sent than Config allows, for senders that look at
+// Crowded after each message and then stop: nothing of theirs is lost.
+func (a *Association) Patient() {
+	a.mu.Lock()
+	a.patient = true
+	a.mu.Unlock()
+}
+
+// Crowded reports whether so much waits to be sent that senders should stop. If
+// so, Relieved comes later, or the end of the association.
+func (a *Association) Crowded() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	t := &a.table
+	if t.queued+t.given > crowd || t.waiting > maxWaiting/4 {
+		a.crowded = true
+	}
+	return a.crowded
+}
+
+// relieve is called after something does not wait any more. It tells once that
+// an association is not crowded now.
+func (a *Association) relieve() {
+	a.mu.Lock()
+	t := &a.table
+	relieved := a.crowded && t.queued+t.given <= crowd/2 && t.waiting <= maxWaiting/8
+	if relieved {
+		a.crowded = false
+	}
+	a.mu.Unlock()
+	if relieved {
+		a.box.event(Event{Kind: Relieved})
+	}
 }
 
 // BufferedAmount returns how many bytes of a stream wait to be sent.
@@ -233,6 +271,7 @@ func (a *Association) outgoing(p []byte) {
 		a.box.low(s.id, amounts[i])
 	}
 	if work {
+		a.relieve()
 		a.signal()
 	}
 }

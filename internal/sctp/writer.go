@@ -69,6 +69,7 @@ func (a *Association) writeOne(p *psctp.Association) bool {
 			after := s.unsent()
 			fell := after+len(m.data) > int(s.low) && after <= int(s.low)
 			a.mu.Unlock()
+			a.relieve()
 			if fell {
 				a.box.low(s.id, uint32(after))
 			}
@@ -131,6 +132,7 @@ func (a *Association) writeMessage(p *psctp.Association, s *stream, m message) {
 		a.mu.Lock()
 		a.table.takeBack(s, len(m.data))
 		a.mu.Unlock()
+		a.relieve()
 	}
 }
 

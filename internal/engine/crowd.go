@@ -1,0 +1,89 @@
+package engine
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+)
+
+// A crowd is who waits for room in a pipe that is connected in memory. Nothing is
+// lost on the way to a Router of the same process, as nothing is on the way to
+// another transport of one Router: while much is in the pipe, who sends into it
+// has to stop. Who waits is held by that pipe alone, so that no two wait for each
+// other.
+type crowd struct {
+	peers     []*association // whose messages are not taken
+	producers []string       // of which the application may hand in nothing
+}
+
+// takeCrowded returns the pipes that the last message found crowded. The slice is
+// valid until the next message.
+func (m *Machine) takeCrowded() []*association {
+	list := m.crowded
+	m.crowded = m.crowded[:0]
+	return list
+}
+
+// delay lets a peer wait.
+func (c *crowd) delay(peer *association) {
+	if !slices.Contains(c.peers, peer) {
+		c.peers = append(c.peers, peer)
+		peer.hold()
+	}
+}
+
+// refuse lets the application wait that hands in messages of a DataProducer.
+func (c *crowd) refuse(m *Machine, producerID string) {
+	if !slices.Contains(c.producers, producerID) {
+		c.producers = append(c.producers, producerID)
+		m.refused.add(producerID)
+	}
+}
+
+// relieve lets all go on.
+func (c *crowd) relieve(m *Machine) {
+	for _, a := range c.peers {
+		a.letGo()
+	}
+	for _, id := range c.producers {
+		m.refused.remove(id)
+	}
+	*c = crowd{}
+}
+
+// refusals are the DataProducers of one Worker that take no messages of the
+// application for now, each with how many pipes it waits for. Any goroutine may
+// ask.
+type refusals struct {
+	some atomic.Bool // there is one
+	mu   sync.Mutex
+	ids  map[string]int // guarded by mu
+}
+
+func (r *refusals) add(id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ids == nil {
+		r.ids = map[string]int{}
+	}
+	r.ids[id]++
+	r.some.Store(true)
+}
+
+func (r *refusals) remove(id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ids[id]--; r.ids[id] == 0 {
+		delete(r.ids, id)
+	}
+	r.some.Store(len(r.ids) > 0)
+}
+
+func (r *refusals) has(id string) bool {
+	if !r.some.Load() {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.ids[id] > 0
+}
