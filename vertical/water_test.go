@@ -26,6 +26,7 @@ func (w *loaded) Load(context.Context) (mafalda.Load, error) {
 }
 
 func TestHighWater(t *testing.T) {
+	t.Parallel()
 	var load atomic.Int32
 	space := wrap.NewSpace(wrap.Hooks{Worker: func(w *wrap.Worker) mafalda.Worker { return &loaded{w, &load} }})
 	o := now(1)
@@ -63,6 +64,7 @@ func TestHighWater(t *testing.T) {
 
 // Ten points below a low watermark there is nothing.
 func TestLowWaterBelowALowWatermark(t *testing.T) {
+	t.Parallel()
 	var load atomic.Int32
 	load.Store(20)
 	o := now(1)
@@ -92,6 +94,7 @@ func (f *few) Acquire(int) (release func(), err error) {
 
 // The water is high where this process can't get more, whatever the machine has.
 func TestHighWaterWhereOthersHaveTheCPUs(t *testing.T) {
+	t.Parallel()
 	var load atomic.Int32
 	load.Store(95)
 	var cpus few
@@ -142,6 +145,7 @@ func (p *witness) Place(v *placement.View) int {
 
 // A policy is told of the packet rate that the Worker measured.
 func TestPolicyKnowsThePackets(t *testing.T) {
+	t.Parallel()
 	var load atomic.Int32
 	p := new(witness)
 	o := now(1)
