@@ -294,11 +294,11 @@ func (r *Rig) referenceSlice() (Slice, error) {
 	return v, nil
 }
 
-// warmUp runs without counting: caches, pools, what remembers the packets of
-// two seconds, and the device that nobody reads.
-func (r *Rig) warmUp() error {
+// WarmUp runs three slices without counting: caches, pools, what remembers the
+// packets of two seconds, and the device that nobody reads.
+func (r *Rig) WarmUp(run Run) error {
 	for range 3 {
-		if _, err := r.ProductSlice(Run{}); err != nil {
+		if _, err := r.ProductSlice(run); err != nil {
 			return err
 		}
 	}
@@ -317,7 +317,7 @@ func (r *Rig) Pairs(n int) (*Figures, error) {
 	if _, err := r.peers.do(command{Reference: &r.reference.addr}); err != nil {
 		return nil, err
 	}
-	if err := r.warmUp(); err != nil {
+	if err := r.WarmUp(Run{}); err != nil {
 		return nil, err
 	}
 	if _, err := r.referenceSlice(); err != nil {
@@ -349,7 +349,7 @@ func (r *Rig) Pairs(n int) (*Figures, error) {
 
 // Alone runs n slices of the SFU.
 func (r *Rig) Alone(n int, run Run) (*Figures, error) {
-	if err := r.warmUp(); err != nil {
+	if err := r.WarmUp(Run{}); err != nil {
 		return nil, err
 	}
 	var ours []Slice
