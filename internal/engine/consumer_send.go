@@ -360,7 +360,7 @@ func (c *consumer) report(r *reports, ntp uint64) {
 			PacketCount: sr.PacketCount, OctetCount: sr.OctetCount,
 		})
 		r.cnames = append(r.cnames, rtcp.SDESChunk{SSRC: o.ssrc, CNAME: c.params.CNAME})
-		if last, delay, ok := o.send.DelaySinceReferenceTime(c.m.now); ok {
+		if last, delay, ok := c.t.reference.Delay(c.m.now); ok {
 			r.dlrr = append(r.dlrr, rtcp.DLRREntry{SSRC: o.ssrc, LRR: last, DLRR: delay})
 		}
 	}

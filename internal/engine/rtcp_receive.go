@@ -143,11 +143,7 @@ func (t *transport) receiveXR(p rtcp.Packet) {
 			return
 		}
 		if ntp, ok := b.ReferenceTime(); ok {
-			for _, c := range t.consumers {
-				for _, o := range c.outs {
-					o.send.ReferenceTime(t.m.now, ntp)
-				}
-			}
+			t.reference.Set(t.m.now, ntp)
 			continue
 		}
 		now := rtcp.CompactNTP(t.m.ntp())

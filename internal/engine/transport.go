@@ -10,6 +10,7 @@ import (
 	"github.com/mafalda-sfu/mafalda/internal/rate"
 	"github.com/mafalda-sfu/mafalda/internal/rtp"
 	"github.com/mafalda-sfu/mafalda/internal/srtp"
+	"github.com/mafalda-sfu/mafalda/internal/stream"
 	"github.com/mafalda-sfu/mafalda/internal/timer"
 )
 
@@ -74,9 +75,11 @@ type transport struct {
 	maxReceive    uint32
 
 	reports timer.Timer
-	limits  outgoingLimits
-	trace   transportTrace
-	initial uint32 // estimate of the bandwidth to begin with, bit/s; 0: the default
+	// Of the peer, answered in the reports on all that is sent.
+	reference stream.ReferenceTime
+	limits    outgoingLimits
+	trace     transportTrace
+	initial   uint32 // estimate of the bandwidth to begin with, bit/s; 0: the default
 
 	recvRTX, sentRTX rate.Counter
 }

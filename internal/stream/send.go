@@ -49,9 +49,6 @@ type Send struct {
 	lost         int32    // as the remote reports
 	fraction     uint8
 	jitter       uint32
-
-	lastRRT   uint32 // compact NTP of the remote's last reference time
-	lastRRTAt time.Duration
 }
 
 // NewSend returns a stream with the score 10, for its place in a larger struct; it

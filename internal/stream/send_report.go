@@ -61,19 +61,25 @@ func (s *Send) ReceiverReport(now time.Duration, ntpNow uint32, b *ReportBlock) 
 	}
 }
 
-// ReferenceTime takes the receiver reference time of an extended report (RFC
-// 3611 §4.4).
-func (s *Send) ReferenceTime(now time.Duration, ntp uint64) {
-	s.lastRRT, s.lastRRTAt = uint32(ntp>>16), now
+// A ReferenceTime is the last receiver reference time of a peer (RFC 3611 §4.4),
+// which is for all streams that are sent to it. The zero value is none.
+type ReferenceTime struct {
+	last uint32 // compact NTP
+	at   time.Duration
 }
 
-// DelaySinceReferenceTime returns the DLRR sub-block that answers the last
-// reference time; ok is false when there was none.
-func (s *Send) DelaySinceReferenceTime(now time.Duration) (last, delay uint32, ok bool) {
-	if s.lastRRT == 0 {
+// Set takes the time of an extended report.
+func (r *ReferenceTime) Set(now time.Duration, ntp uint64) {
+	r.last, r.at = uint32(ntp>>16), now
+}
+
+// Delay returns the DLRR sub-block that answers r, for any stream; ok is false
+// when there is nothing to answer.
+func (r *ReferenceTime) Delay(now time.Duration) (last, delay uint32, ok bool) {
+	if r.last == 0 {
 		return 0, 0, false
 	}
-	return s.lastRRT, compactDuration(now - s.lastRRTAt), true
+	return r.last, compactDuration(now - r.at), true
 }
 
 // Stats returns the statistics.

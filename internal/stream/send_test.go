@@ -176,11 +176,11 @@ func TestReceiverReport(t *testing.T) {
 }
 
 func TestReferenceTime(t *testing.T) {
-	s := newSend(0, video, 0)
-	_, _, ok := s.DelaySinceReferenceTime(0)
+	var r ReferenceTime
+	_, _, ok := r.Delay(0)
 	assert.False(t, ok)
-	s.ReferenceTime(time.Second, 0x1122_3344_5566_7788)
-	last, delay, ok := s.DelaySinceReferenceTime(3 * time.Second)
+	r.Set(time.Second, 0x1122_3344_5566_7788)
+	last, delay, ok := r.Delay(3 * time.Second)
 	assert.True(t, ok)
 	assert.Equal(t, []uint32{0x3344_5566, 2 << 16}, []uint32{last, delay})
 }
