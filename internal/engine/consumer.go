@@ -246,6 +246,9 @@ func (c *consumer) close() {
 		out.close()
 	}
 	delete(c.m.consumers, c.id)
+	if c.t.r.closing {
+		return
+	}
 	same := func(x *consumer) bool { return x == c }
 	c.producer.consumers = slices.DeleteFunc(c.producer.consumers, same)
 	c.t.consumers = slices.DeleteFunc(c.t.consumers, same)

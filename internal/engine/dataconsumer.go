@@ -24,6 +24,7 @@ type dataConsumer struct {
 	producerPaused  bool
 	silent          bool // closes without telling of its DataProducer
 	reset           bool // the peer ended the stream
+	closed          bool
 	lowThreshold    uint32
 	subchannels     subchannel.Set
 	messages, bytes uint64 // sent
@@ -111,11 +112,15 @@ func (m *Machine) CloseDataConsumer(id string) error {
 }
 
 func (c *dataConsumer) close() {
+	c.closed = true
 	if c.stream != nil {
 		delete(c.t.outStreams, c.stream.StreamID)
 		c.t.sctp.sctp.CloseOutbound(c.stream.StreamID)
 	}
 	delete(c.m.dataConsumers, c.id)
+	if c.t.r.closing {
+		return
+	}
 	same := func(x *dataConsumer) bool { return x == c }
 	c.producer.consumers = slices.DeleteFunc(c.producer.consumers, same)
 	c.t.dataConsumers = slices.DeleteFunc(c.t.dataConsumers, same)

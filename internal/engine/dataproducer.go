@@ -179,8 +179,7 @@ func (m *Machine) CloseDataProducer(id string) error {
 }
 
 func (p *dataProducer) close() {
-	for len(p.consumers) > 0 {
-		c := p.consumers[0]
+	for _, c := range take(&p.consumers) {
 		if !c.silent {
 			p.m.notify(c.id, DataConsumerProducerClose{})
 		}

@@ -39,6 +39,7 @@ type producer struct {
 
 	closed  bool
 	streams []*producerStream // in order of the encodings
+	learned []uint32          // SSRCs of which only packets told that they are its own
 
 	keyFrameTimer timer.Timer
 	// keyFrameOf is the SSRC of the key frame being handled: asking for it
@@ -197,8 +198,7 @@ func (m *Machine) CloseProducer(id string) error {
 func (p *producer) close() {
 	p.closed = true
 	p.dropPending()
-	for len(p.consumers) > 0 {
-		c := p.consumers[0]
+	for _, c := range take(&p.consumers) {
 		if !c.silent {
 			p.m.notify(c.id, ConsumerProducerClose{})
 		}

@@ -8,6 +8,7 @@ type router struct {
 	id         string
 	transports []*transport   // in order of creation
 	observers  []*rtpObserver // in order of creation
+	closing    bool           // what its lists have may be closed: nobody looks any more
 }
 
 // CreateRouter makes an empty Router.
@@ -34,6 +35,7 @@ func (m *Machine) CloseRouter(id string) error {
 }
 
 func (r *router) close() {
+	r.closing = true
 	for _, t := range r.transports { // nobody is told of a Producer that goes with its Router
 		for _, c := range t.consumers {
 			c.silent = true
@@ -45,8 +47,8 @@ func (r *router) close() {
 	for len(r.observers) > 0 { // first, so that none is told that Producers go
 		r.observers[0].close()
 	}
-	for len(r.transports) > 0 {
-		r.transports[0].close()
+	for _, t := range take(&r.transports) {
+		t.close()
 	}
 	r.m.logs.info.Debug("router closed", "router", r.id)
 	delete(r.m.routers, r.id)

@@ -71,13 +71,26 @@ func (l *rtpListener) add(p *producer) (err error) {
 	return nil
 }
 
+// remove forgets p. It looks at nothing but what can be p's.
 func (l *rtpListener) remove(p *producer) {
-	same := func(x *producer) bool { return x == p }
-	maps.DeleteFunc(l.ssrcs, func(_ uint32, x *producer) bool { return same(x) })
-	maps.DeleteFunc(l.mids, func(_ string, x *producer) bool { return same(x) })
-	maps.DeleteFunc(l.rids, func(_ string, x *producer) bool { return same(x) })
+	for _, ssrc := range p.learned {
+		forget(l.ssrcs, ssrc, p)
+	}
+	for _, e := range p.params.Encodings {
+		forget(l.ssrcs, e.SSRC, p)
+		forget(l.ssrcs, e.RTXSSRC, p)
+		forget(l.rids, e.RID, p)
+	}
+	forget(l.mids, p.params.MID, p)
 	if l.last == p {
 		l.last = nil
+	}
+}
+
+// forget deletes a key from m if it is that of p.
+func forget[K comparable](m map[K]*producer, key K, p *producer) {
+	if m[key] == p {
+		delete(m, key)
 	}
 }
 
@@ -97,6 +110,7 @@ func (l *rtpListener) find(pkt rtp.Packet, ids *extensionIDs) *producer {
 			return p
 		}
 		l.ssrcs[ssrc] = p
+		p.learned = append(p.learned, ssrc)
 	}
 	l.lastSSRC, l.last = ssrc, p
 	return p

@@ -122,17 +122,21 @@ func (t *transport) close() {
 	for _, c := range t.dataConsumers {
 		c.silent = true
 	}
-	for len(t.producers) > 0 {
-		t.producers[0].close()
+	for _, p := range take(&t.producers) {
+		p.close()
 	}
-	for len(t.consumers) > 0 {
-		t.consumers[0].close()
+	for _, c := range take(&t.consumers) {
+		if !c.closed {
+			c.close()
+		}
 	}
-	for len(t.dataProducers) > 0 {
-		t.dataProducers[0].close()
+	for _, p := range take(&t.dataProducers) {
+		p.close()
 	}
-	for len(t.dataConsumers) > 0 {
-		t.dataConsumers[0].close()
+	for _, c := range take(&t.dataConsumers) {
+		if !c.closed {
+			c.close()
+		}
 	}
 	t.m.wheel.Stop(&t.reports)
 	t.feedback.stop()
@@ -145,6 +149,14 @@ func (t *transport) close() {
 	delete(t.m.transports, t.id)
 	t.m.logs.info.Debug("transport closed", "transport", t.id)
 	t.r.transports = slices.DeleteFunc(t.r.transports, func(x *transport) bool { return x == t })
+}
+
+// take empties a list and returns what was in it: so the closing of many does not go
+// through the list of the others for each.
+func take[T any](list *[]T) []T {
+	all := *list
+	*list = nil
+	return all
 }
 
 // connect lets media flow; again, after the path was lost and found.
