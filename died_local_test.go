@@ -2,6 +2,9 @@ package mafalda
 
 import (
 	"errors"
+	"fmt"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -26,8 +29,13 @@ func TestDied(t *testing.T) {
 	assert.Equal(t, fields(inWorker, `worker!Died worker.o!Close`), x.take())
 	require.Error(t, why)
 	assert.ErrorIs(t, why, planted)
-	assert.Contains(t, why.Error(), "planted")
-	assert.Contains(t, why.Error(), "backend_engine_local.go", "the stack")
+	assert.Equal(t, "panic: planted", why.Error())
+	assert.Equal(t, why.Error(), fmt.Sprintf("%v", why))
+	assert.Equal(t, why.Error(), fmt.Sprintf("%s", why))
+	assert.Equal(t, strconv.Quote(why.Error()), fmt.Sprintf("%q", why))
+	stack := fmt.Sprintf("%+v", why)
+	assert.True(t, strings.HasPrefix(stack, why.Error()+"\n"))
+	assert.Contains(t, stack, "backend_engine_local.go")
 
 	assert.True(t, x.worker.Died())
 	assert.Equal(t, []Worker{other}, x.sfu.Workers())

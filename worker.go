@@ -136,7 +136,8 @@ type Worker interface {
 // WorkerEvents are the events of a [Worker].
 type WorkerEvents struct {
 	// Died: the Worker ended without being closed, and everything in it. The
-	// error says why. Closed and Died report true already; the close events of
+	// error says why in one line; of a Worker in this process the verb %+v of
+	// package fmt adds the stack of what failed, which is logged, too. Closed and Died report true already; the close events of
 	// Routers and WebRTCServers came before, the observer's Close follows.
 	Died Event[error]
 }
@@ -203,8 +204,8 @@ type LoadReporter interface {
 type Killer interface {
 	// Kill lets the Worker die as if it had failed for that reason, which may be
 	// nil: at once, without a word to its peers. It does not wait for the end. What
-	// Died tells then is reason in the sense of [errors.Is], with a stack in its
-	// text; not where the Worker is a process of its own.
+	// Died tells then is reason in the sense of [errors.Is]; not where the Worker is
+	// a process of its own.
 	// Errors: [ErrWorkerClosed].
 	Kill(reason error) error
 }

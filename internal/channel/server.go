@@ -114,7 +114,7 @@ func Serve(ctx context.Context, cfg Config) error {
 	select {
 	case <-w.Told():
 		if died != nil {
-			err = fmt.Errorf("%w: %w", ErrDied, died)
+			err = fmt.Errorf("%w: %+v", ErrDied, died)
 		}
 	case <-late.C:
 	}

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"runtime"
 	"runtime/debug"
@@ -29,7 +30,7 @@ type Config struct {
 	// after the other, on a goroutine that may wait as long as it likes.
 	Notify func(Notification)
 	// Died is called once, after the last Notify, when the loop ended without
-	// Close. err has the stack of what it died of.
+	// Close. err is a *PanicError.
 	Died func(err error)
 	// Logger gets what the engine has to say; nil discards it.
 	Logger *slog.Logger
@@ -63,7 +64,19 @@ type PanicError struct {
 	Stack []byte
 }
 
-func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v\n%s", e.Value, e.Stack) }
+func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
+
+// Format adds the stack to %+v.
+func (e *PanicError) Format(f fmt.State, verb rune) {
+	switch {
+	case verb == 'v' && f.Flag('+'):
+		fmt.Fprintf(f, "%s\n%s", e.Error(), e.Stack)
+	case verb == 'q':
+		fmt.Fprintf(f, "%q", e.Error())
+	default:
+		_, _ = io.WriteString(f, e.Error()) // f keeps the error
+	}
+}
 
 // Unwrap returns the value of the panic if it is an error.
 func (e *PanicError) Unwrap() error {
@@ -205,7 +218,7 @@ func (w *Worker) end(m *Machine) {
 	}
 	w.drv.Close()
 	if why != nil {
-		m.log.Error("worker died", "error", why)
+		m.log.Error("worker died", "error", why, "stack", string(why.Stack))
 	} else {
 		m.log.Debug("worker closed")
 	}
