@@ -7,6 +7,12 @@
 // PID is mistaken for that of a successor, and processes in containers that share
 // the directory need not see each other. What is in a file, a PID and when that
 // process started, is for people: it tells who has the CPU.
+//
+// The files are to be left alone. Who locks one that has been deleted meanwhile
+// tries again. Where one is deleted while somebody has it, another process can get
+// that CPU too, until the one that had it calls [Registry.Acquire]: if nobody was
+// faster it has the file then that is there by now. A CPU that two processes have
+// is free again when both have given it back.
 package registry
 
 import (
@@ -26,7 +32,10 @@ import (
 // A Registry is a directory in which processes register what they use. Its
 // methods may be called by many goroutines at a time.
 type Registry struct {
-	dir string
+	dir string // constant
+
+	mu   sync.Mutex
+	held map[int]*os.File // guarded by mu; locked, by CPU
 }
 
 // Open returns the Registry in a directory, which is created if it is missing.
@@ -37,7 +46,7 @@ func Open(dir string) (*Registry, error) {
 		return nil, err
 	}
 	// A system that knows no locks says so here and not later.
-	f, err := lockFile(filepath.Join(dir, "probe"))
+	f, err := lock(filepath.Join(dir, "probe"))
 	if err == nil {
 		err = f.Close()
 	} else if errors.Is(err, errLocked) { // then it does
@@ -46,7 +55,7 @@ func Open(dir string) (*Registry, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Registry{dir}, nil
+	return &Registry{dir: dir, held: map[int]*os.File{}}, nil
 }
 
 // Default returns the Registry that all processes of this user share: in
@@ -77,8 +86,14 @@ func Default() (*Registry, error) {
 // of those.
 func (r *Registry) Acquire(limit int) (release func(), err error) {
 	var broken error
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.restoreLocked()
 	for i := range limit {
-		f, err := lockFile(r.file(i))
+		if r.held[i] != nil {
+			continue
+		}
+		f, err := lock(r.file(i))
 		if errors.Is(err, errLocked) {
 			continue
 		}
@@ -87,15 +102,64 @@ func (r *Registry) Acquire(limit int) (release func(), err error) {
 			continue
 		}
 		write(f)
-		return sync.OnceFunc(func() {
-			_ = f.Truncate(0) // only people would read it
-			_ = f.Close()     // and with it the lock goes
-		}), nil
+		r.held[i] = f
+		return sync.OnceFunc(func() { r.release(i) }), nil
 	}
 	if broken != nil {
 		return nil, broken
 	}
 	return nil, fmt.Errorf("all %d CPUs are in use%s: %w", limit, r.who(limit), mafalda.ErrUnavailable)
+}
+
+func (r *Registry) release(i int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f := r.held[i]
+	delete(r.held, i)
+	_ = f.Truncate(0) // only people would read it
+	_ = f.Close()     // and with it the lock goes
+}
+
+// restoreLocked takes the files of the CPUs that are held anew, where somebody has
+// deleted them and nobody else has the new ones.
+func (r *Registry) restoreLocked() {
+	for i, old := range r.held {
+		if isAt(old, r.file(i)) {
+			continue
+		}
+		f, err := lock(r.file(i))
+		if err != nil {
+			continue
+		}
+		write(f)
+		r.held[i] = f
+		_ = old.Close() // nobody can find it
+	}
+}
+
+// lock is lockFile, of the file that has the name then and not of one that was
+// deleted in between.
+func lock(name string) (*os.File, error) { return lockBy(lockFile, name) }
+
+func lockBy(lockFile func(name string) (*os.File, error), name string) (*os.File, error) {
+	for range 100 {
+		f, err := lockFile(name)
+		if err != nil || isAt(f, name) {
+			return f, err
+		}
+		_ = f.Close() // nobody can find it
+	}
+	return nil, &os.PathError{Op: "lock", Path: name, Err: errors.New("deleted again and again")}
+}
+
+// isAt reports whether f is what has the name now.
+func isAt(f *os.File, name string) bool {
+	own, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	st, err := os.Lstat(name)
+	return err == nil && os.SameFile(own, st)
 }
 
 // A Holder is a process that has a CPU.

@@ -79,6 +79,70 @@ func TestAcquireByMany(t *testing.T) {
 	assert.Greater(t, got, limit)
 }
 
+// Somebody deletes the files of CPUs that are held. Another process is another
+// Registry here.
+func TestDeletedFiles(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("what is open can't be deleted")
+	}
+	dir := t.TempDir()
+	r, err := Open(dir)
+	require.NoError(t, err)
+	other, err := Open(dir)
+	require.NoError(t, err)
+	first, err := r.Acquire(2)
+	require.NoError(t, err)
+	require.NoError(t, os.Remove(r.file(0)))
+
+	// It is taken again before anybody else comes.
+	second, err := r.Acquire(2)
+	require.NoError(t, err)
+	_, err = other.Acquire(2)
+	require.ErrorIs(t, err, mafalda.ErrUnavailable)
+	assert.Len(t, other.Holders(2), 2)
+
+	// Another process was faster: both have it, until both have given it back.
+	require.NoError(t, os.Remove(r.file(1)))
+	third, err := other.Acquire(2)
+	require.NoError(t, err)
+	_, err = r.Acquire(2)
+	require.ErrorIs(t, err, mafalda.ErrUnavailable)
+	second()
+	_, err = r.Acquire(2)
+	require.ErrorIs(t, err, mafalda.ErrUnavailable)
+	third()
+	second, err = r.Acquire(2)
+	require.NoError(t, err)
+	second()
+	first()
+	assert.Empty(t, r.Holders(2))
+}
+
+// A file that is deleted just before it is locked would be no lock.
+func TestDeletedBeforeTheLock(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("what is open can't be deleted")
+	}
+	name := filepath.Join(t.TempDir(), "cpu0")
+	times := 3
+	late := func(name string) (*os.File, error) {
+		f, err := lockFile(name)
+		if times--; times >= 0 {
+			require.NoError(t, os.Remove(name))
+		}
+		return f, err
+	}
+	f, err := lockBy(late, name)
+	require.NoError(t, err)
+	defer f.Close()
+	_, err = lockFile(name)
+	require.ErrorIs(t, err, errLocked)
+
+	times = 1000
+	_, err = lockBy(late, filepath.Join(t.TempDir(), "cpu1"))
+	require.ErrorContains(t, err, "deleted again and again")
+}
+
 func TestHolders(t *testing.T) {
 	r, err := Open(t.TempDir())
 	require.NoError(t, err)
