@@ -138,3 +138,32 @@ func TestAHerdIsSpread(t *testing.T) {
 		require.Greater(t, w.Transports, 20)
 	}
 }
+
+// A virtual Worker gets the settings of another one, which has as many real
+// Workers as there may be.
+func TestUpdateSettingsToThoseOfAnother(t *testing.T) {
+	r := newRoom(t, workers(2))
+	debug := mafalda.WorkerSettings{LogLevel: mafalda.LogLevelDebug}
+	w, err := r.sfu.CreateWorker(t.Context(), debug)
+	require.NoError(t, err)
+	other := &room{router: newRouter(t, w)}
+	before := []mafalda.Transport{r.direct(t), r.direct(t)}
+	there := []mafalda.Transport{other.direct(t), other.direct(t)}
+	require.False(t, vertical.SameWorker(there[0], there[1]))
+	require.Len(t, r.inner.Workers(), 4)
+
+	require.NoError(t, r.worker.UpdateSettings(t.Context(), mafalda.WorkerUpdateableSettings{LogLevel: debug.LogLevel}))
+	for range 6 { // by turns where they may be
+		for _, tr := range []mafalda.Transport{r.direct(t), other.direct(t)} {
+			assert.True(t, vertical.SameWorker(tr, there[0]) || vertical.SameWorker(tr, there[1]))
+		}
+	}
+	require.Len(t, r.inner.Workers(), 4)
+
+	// What stayed behind is there for who has the settings of before.
+	w, err = r.sfu.CreateWorker(t.Context(), mafalda.WorkerSettings{})
+	require.NoError(t, err)
+	late := (&room{router: newRouter(t, w)}).direct(t)
+	assert.True(t, vertical.SameWorker(late, before[0]) || vertical.SameWorker(late, before[1]))
+	require.Len(t, r.inner.Workers(), 4)
+}

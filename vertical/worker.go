@@ -141,8 +141,8 @@ func (w *worker) UpdateSettings(ctx context.Context, u mafalda.WorkerUpdateableS
 	w.key = settingsKey(&w.settings)
 	var own []*realWorker
 	for _, x := range w.usedLocked() {
-		if len(x.users) == 1 {
-			x.key = w.key // nobody else is there
+		if len(x.users) == 1 && x.fitsLocked(w.key) { // nobody else is there
+			x.key = w.key
 			own = append(own, x)
 		}
 	}
@@ -153,6 +153,22 @@ func (w *worker) UpdateSettings(ctx context.Context, u mafalda.WorkerUpdateableS
 		}
 	}
 	return nil
+}
+
+// fitsLocked reports whether x can be one of the real Workers with the settings of
+// key, of which there are at most MaxWorkers, and one on each CPU. If not it stays
+// what it is, for those who have its settings and for what is there.
+func (x *realWorker) fitsLocked(key string) bool {
+	n := 0
+	for _, y := range x.s.real {
+		if y == x || y.key != key {
+			continue
+		}
+		if n++; y.cpu == x.cpu {
+			return false
+		}
+	}
+	return n < *x.s.opts.MaxWorkers
 }
 
 // usedLocked returns the real Workers on which w has something.
