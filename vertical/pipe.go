@@ -125,7 +125,13 @@ func (x *pipe) connect(o mafalda.PipeToRouterOptions) {
 	}
 	var err error
 	if o.ProducerID != "" {
-		err = x.to.during(x.born, pipe)
+		err = x.to.during(context.Background(), x.born, pipe, func() {
+			for _, end := range []io.Closer{r.PipeConsumer, r.PipeProducer} {
+				if end != nil {
+					_ = end.Close() // nothing can be done about it
+				}
+			}
+		})
 	} else {
 		err = pipe()
 	}

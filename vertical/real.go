@@ -62,6 +62,7 @@ func (w *worker) place(ctx context.Context, registered func(*realWorker) bool, o
 	grow := true
 	var full error
 	for {
+		w.s.bury()
 		x, closing, err := w.choose(registered, only, grow)
 		if closing != nil { // there may be another one when it is gone
 			select {
@@ -103,7 +104,7 @@ func (w *worker) choose(registered func(*realWorker) bool, only *realWorker, gro
 	s := w.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if w.Closed() {
+	if w.Closed() || s.inner.Closed() { // then w will be at once
 		return nil, nil, mafalda.ErrWorkerClosed
 	}
 	now := time.Now()
@@ -149,6 +150,26 @@ func (w *worker) choose(registered func(*realWorker) bool, only *realWorker, gro
 	x.meter.Place(now)
 	x.enterLocked(w)
 	return x, nil, nil
+}
+
+// bury forgets the real Workers whose close events are under way. A caller may be
+// one of their listeners, and must not wait for anything there.
+func (s *SFU) bury() {
+	var dead []*realWorker
+	s.mu.Lock()
+	for _, x := range s.real {
+		select {
+		case <-x.ready:
+			if x.inner != nil && x.inner.Closed() && !x.over {
+				dead = append(dead, x)
+			}
+		default:
+		}
+	}
+	s.mu.Unlock()
+	for _, x := range dead {
+		x.gone()
+	}
 }
 
 func (x *realWorker) enterLocked(w *worker) {

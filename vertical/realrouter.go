@@ -23,24 +23,17 @@ type realRouter struct {
 	err   error
 
 	// Guarded by s.mu.
-	uses  int         // Transports and RTPObservers
-	era   era         // whose codecs it has, but while swaps is odd
-	swaps int         // counts the beginnings and ends of calls of during
-	idle  *time.Timer // until it is closed, while it has no uses
-	over  bool        // it is closing
+	uses int         // Transports and RTPObservers
+	idle *time.Timer // until it is closed, while it has no uses
+	over bool        // it is closing
 
 	forgotten bool // it has ended
 
-	// Held for writing by who changes the codecs, and for reading by who pipes
-	// something here: a listener for the end of something else may run then, and
-	// take its time.
-	changing sync.RWMutex
-}
+	changing sync.Mutex // held while inner gets other codecs, so that no listener runs
 
-// An era is the time between two changes of a Router's codecs.
-type era struct {
-	update int                                // the value of router.update
-	codecs []mafalda.RouterRTPCodecCapability // never modified in place
+	// Written with changing and s.mu held, in this order; read with one of them.
+	era  era   // whose codecs it has
+	turn *turn // of those codecs
 }
 
 // attempts is how many real Workers may die under one call.
@@ -114,7 +107,7 @@ func (r *router) on(x *realWorker) (*realRouter, error) {
 	}
 	rr := r.reals[x]
 	if rr == nil {
-		rr = &realRouter{r: r, w: x, ready: make(chan struct{}), era: era{r.update, r.codecs}}
+		rr = &realRouter{r: r, w: x, ready: make(chan struct{}), era: era{r.update, r.codecs}, turn: new(turn)}
 		r.reals[x] = rr
 		x.routers++
 		go rr.create(mafalda.RouterOptions{MediaCodecs: cloneCodecs(r.codecs)}) // ends when it is created
@@ -138,7 +131,7 @@ func (rr *realRouter) create(o mafalda.RouterOptions) {
 	rr.inner.Observer().NewTransport.On(rr.r.newTransport)
 	rr.inner.Observer().NewRTPObserver.On(rr.r.newRTPObserver)
 	rr.inner.Observer().Close.On(func(struct{}) { rr.gone() })
-	close(rr.ready)
+	rr.open()
 	if rr.inner.Closed() { // perhaps before that
 		rr.gone()
 		return
@@ -156,94 +149,6 @@ func (rr *realRouter) isOver() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return rr.over
-}
-
-// updated brings the codecs to those of the virtual Router.
-func (rr *realRouter) updated(ctx context.Context) error {
-	select {
-	case <-rr.ready:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	if rr.inner == nil {
-		return nil
-	}
-	rr.changing.Lock()
-	defer rr.changing.Unlock()
-	s := rr.r.w.s
-	s.mu.Lock()
-	now, old := era{rr.r.update, rr.r.codecs}, rr.era.update
-	s.mu.Unlock()
-	if old == now.update {
-		return nil
-	}
-	if err := rr.inner.UpdateMediaCodecs(ctx, cloneCodecs(now.codecs)); err != nil {
-		if errors.Is(err, mafalda.ErrClosed) {
-			return nil // it has ended, and the virtual Router has not
-		}
-		return err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	rr.era = now
-	return nil
-}
-
-// during calls f while rr has the codecs of an era, of which something is to be
-// piped there.
-func (rr *realRouter) during(e era, f func() error) error {
-	rr.changing.RLock()
-	if rr.now().update == e.update {
-		defer rr.changing.RUnlock()
-		return f()
-	}
-	rr.changing.RUnlock()
-	rr.changing.Lock()
-	defer rr.changing.Unlock()
-	now := rr.now()
-	if now.update == e.update {
-		return f()
-	}
-	rr.swapped()
-	defer rr.swapped()
-	if err := rr.inner.UpdateMediaCodecs(context.Background(), cloneCodecs(e.codecs)); err != nil {
-		return err
-	}
-	err := f()
-	// The error is that it has ended.
-	_ = rr.inner.UpdateMediaCodecs(context.Background(), cloneCodecs(now.codecs))
-	return err
-}
-
-// now returns the era of rr; the caller holds changing.
-func (rr *realRouter) now() era {
-	s := rr.r.w.s
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return rr.era
-}
-
-func (rr *realRouter) swapped() {
-	s := rr.r.w.s
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	rr.swaps++
-}
-
-// swapping returns a function that reports, later, whether rr had the codecs of
-// another era meanwhile; it waits until that is over.
-func (rr *realRouter) swapping() func() bool {
-	s := rr.r.w.s
-	s.mu.Lock()
-	before := rr.swaps
-	s.mu.Unlock()
-	return func() bool {
-		rr.changing.RLock()
-		defer rr.changing.RUnlock()
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return before%2 == 1 || rr.swaps != before
-	}
 }
 
 // leave gives back a use.

@@ -129,14 +129,20 @@ func (r *router) UpdateMediaCodecs(ctx context.Context, mediaCodecs []mafalda.Ro
 	r.update++
 	reals := make([]*realRouter, 0, len(r.reals))
 	for _, rr := range r.reals {
-		reals = append(reals, rr)
+		select {
+		case <-rr.ready:
+			if rr.inner != nil {
+				reals = append(reals, rr)
+			}
+		default: // it will have them when it is there
+		}
 	}
 	r.w.s.mu.Unlock()
 	done := make(chan error, 1)
 	go func() { // ends when all have them: what is begun is not left half done
 		var first error
 		for _, rr := range reals {
-			if err := rr.updated(context.WithoutCancel(ctx)); first == nil {
+			if err := rr.updated(); first == nil {
 				first = err
 			}
 		}

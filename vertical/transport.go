@@ -230,10 +230,13 @@ func (t *carrier) Produce(ctx context.Context, o mafalda.ProducerOptions) (mafal
 		return nil, t.fail("Produce", err)
 	}
 	o.ID, o.AppData = "", &producerTag{t: t, id: id, data: o.AppData}
-	swapped := t.rr.swapping()
+	before := t.rr.settled()
 	p, err := t.pass.Produce(ctx, o)
-	if errors.Is(err, errors.ErrUnsupported) && swapped() {
-		p, err = t.pass.Produce(ctx, o) // by the codecs of today
+	if errors.Is(err, errors.ErrUnsupported) && (before == nil || t.rr.settled() != before) {
+		err = t.rr.during(ctx, t.r.now(), func() (err error) {
+			p, err = t.pass.Produce(ctx, o)
+			return err
+		}, nil)
 	}
 	if err != nil {
 		t.r.w.unreserve(id)
