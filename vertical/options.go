@@ -26,28 +26,31 @@ const (
 // that counts as cleared.
 const slack = 0.1
 
-// Options are the options of [New]. The zero value is valid.
+// Options are the options of [New]. The zero value is valid. What is said to be
+// wrong is an [mafalda.ErrInvalidArgument] of CreateWorker.
 type Options struct {
 	// MaxWorkers is how many real Workers there may be at most for each set of
-	// worker settings; nil means one for each usable CPU, and more than that there
-	// never are. 0 means none: every Transport is refused.
+	// worker settings, 0 or more; nil means one for each usable CPU, and more than
+	// that there never are. 0 means none: every Transport is refused. It is copied.
 	MaxWorkers *int
-	// CPUs is how many CPUs may be used by all processes that share the Registry.
-	// 0 means what [registry.CPUs] says: those of the affinity of this process, and
+	// CPUs is how many CPUs may be used by all processes that share the Registry, 0
+	// or more. 0 means what [registry.CPUs] says: those of the affinity of this process, and
 	// no more than its cgroups grant.
 	CPUs int
 	// WatermarkWorker is the load, 1 is one core, above which a real Worker gets no
-	// Transports while another one could take them. 0 means
-	// [DefaultWatermarkWorker].
+	// Transports while another one could take them. It is for the Policy to heed. 0
+	// means [DefaultWatermarkWorker]; less than 0, NaN and infinity are wrong.
 	WatermarkWorker float64
 	// WatermarkNode is the mean load of all real Workers that there can be (see
-	// Usage.Capacity), above which HighWater is emitted. 0 means [DefaultWatermarkNode].
+	// Usage.Capacity), above which HighWater is emitted; 1 is one core. 0 means
+	// [DefaultWatermarkNode]; less than 0, NaN and infinity are wrong.
 	WatermarkNode float64
 	// Policy chooses where a Transport goes. It must not be shared among SFUs. nil
 	// means [placement.Concentrate].
 	Policy placement.Policy
 	// Registry counts real Workers across processes. nil means
-	// [registry.Default], and for a system without file locks none.
+	// [registry.Default], opened when it is needed first, and for a system without
+	// file locks none.
 	Registry Registry
 	// Linger is how long a pipe without Consumers is kept, and a real Router or
 	// Worker without Transports, in case somebody comes back. 0 means
@@ -55,10 +58,12 @@ type Options struct {
 	Linger time.Duration
 }
 
-// A Registry hands out CPUs to processes. A [registry.Registry] is one.
+// A Registry hands out CPUs to processes. A [registry.Registry] is one. Its method
+// is called by many goroutines at a time, with no lock held.
 type Registry interface {
-	// Acquire takes one of limit CPUs until release is called or the process ends.
-	// It does not wait. Error: [mafalda.ErrUnavailable] when none is free.
+	// Acquire takes one of limit CPUs until release is called, which is once, or the
+	// process ends. It does not wait. Error: [mafalda.ErrUnavailable] when none is
+	// free. After any error the SFU goes on with the CPUs that it has.
 	Acquire(limit int) (release func(), err error)
 }
 
@@ -80,9 +85,11 @@ func (o Options) withDefaults() Options {
 	if o.CPUs == 0 {
 		o.CPUs = registry.CPUs()
 	}
-	if o.MaxWorkers == nil || *o.MaxWorkers > o.CPUs {
-		o.MaxWorkers = new(o.CPUs)
+	most := o.CPUs
+	if o.MaxWorkers != nil {
+		most = min(most, *o.MaxWorkers)
 	}
+	o.MaxWorkers = &most
 	if o.WatermarkWorker == 0 {
 		o.WatermarkWorker = DefaultWatermarkWorker
 	}

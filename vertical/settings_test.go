@@ -167,3 +167,13 @@ func TestUpdateSettingsToThoseOfAnother(t *testing.T) {
 	assert.True(t, vertical.SameWorker(late, before[0]) || vertical.SameWorker(late, before[1]))
 	require.Len(t, r.inner.Workers(), 4)
 }
+
+// Who made the options goes on to use them.
+func TestOptionsAreCopied(t *testing.T) {
+	o := workers(2)
+	o.MaxWorkers = new(1)
+	r := newRoom(t, o)
+	*o.MaxWorkers = 2
+	require.True(t, vertical.SameWorker(r.direct(t), r.direct(t)))
+	require.Equal(t, 1, r.sfu.Usage().MaxWorkers)
+}
