@@ -38,12 +38,13 @@ type SFU struct {
 
 var _ mafalda.SFU = (*SFU)(nil)
 
-// New returns an SFU over inner. Zero or one options may be given; of wrong ones
-// CreateWorker tells. Closing it closes inner, which it has for itself from now
-// on. To look at a real Worker, or to kill one and see what happens, is allowed:
-// inner.Workers() has them, by the ids that [Usage] and [WorkerDied] give.
-// It has to keep the AppData that it is given with each object: what comes without,
-// as somebody else's doing, is in lists, but can't be consumed from elsewhere.
+// New returns an SFU over inner, which is not nil. Zero or one options may be given;
+// of wrong ones CreateWorker tells. New does not wait. Closing the SFU closes inner,
+// which it has for itself from now on. To look at a real Worker, or to kill one and
+// see what happens, is allowed: inner.Workers() has them, by the ids that [Usage] and
+// [WorkerDied] give. inner has to keep the AppData that it is given with each object:
+// what comes without, as somebody else's doing, is in lists, but can't be consumed
+// from elsewhere.
 func New(inner mafalda.SFU, options ...Options) *SFU {
 	s := &SFU{inner: inner}
 	var o Options
@@ -82,12 +83,12 @@ func (s *SFU) Events() *Events { return &s.events }
 // Observer implements [mafalda.SFU].
 func (s *SFU) Observer() *mafalda.SFUObserver { return &s.observer }
 
-// SupportedRTPCapabilities implements [mafalda.SFU].
+// SupportedRTPCapabilities implements [mafalda.SFU]: they are those of the inner one.
 func (s *SFU) SupportedRTPCapabilities() mafalda.RouterRTPCapabilities {
 	return s.inner.SupportedRTPCapabilities()
 }
 
-// Workers implements [mafalda.SFU]: they are virtual.
+// Workers implements [mafalda.SFU]: they are virtual. Usage has the real ones.
 func (s *SFU) Workers() []mafalda.Worker {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -95,7 +96,8 @@ func (s *SFU) Workers() []mafalda.Worker {
 }
 
 // CreateWorker implements [mafalda.SFU]. The Worker is virtual: nothing is started
-// yet, unless settings name files, which only a real Worker can try.
+// yet, unless settings name files, which only a real Worker can try: then it waits
+// for that.
 // Errors: [mafalda.ErrInvalidArgument] for settings or [Options];
 // [mafalda.ErrUnavailable]; [mafalda.ErrClosed].
 func (s *SFU) CreateWorker(ctx context.Context, settings mafalda.WorkerSettings) (mafalda.Worker, error) {
@@ -137,7 +139,8 @@ func (s *SFU) createWorker(ctx context.Context, settings mafalda.WorkerSettings)
 	return w, nil
 }
 
-// Close implements [mafalda.SFU].
+// Close implements [mafalda.SFU]. It closes the inner SFU before it tells anybody,
+// and gives back all CPUs. The error is that of the inner SFU.
 func (s *SFU) Close() error {
 	var c wrap.Closing
 	s.mu.Lock()

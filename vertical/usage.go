@@ -8,9 +8,9 @@ import (
 )
 
 // Events are the events of an [SFU] itself. They come on the goroutine that found
-// out, with no lock held; listeners of several may run at a time. One that does
-// not return delays the call that found out, or the next measurement, but no
-// packet.
+// out, with no lock held; listeners of several may run at a time, and may call
+// anything. One that does not return delays the call that found out, or the next
+// measurement, but no packet.
 type Events struct {
 	// WorkerDied: a real Worker ended without being closed. What lived on it has
 	// been closed before.
@@ -28,8 +28,8 @@ type Events struct {
 
 // WorkerDied says which real Worker died.
 type WorkerDied struct {
-	WorkerID string
-	Err      error // the cause, as Died of the real Worker tells it; never nil
+	WorkerID string // as in WorkerUsage.ID
+	Err      error  // the cause, as Died of the real Worker tells it; never nil
 }
 
 // NewRouter says where a virtual Router has a real one.
@@ -60,10 +60,10 @@ type Usage struct {
 	Pipes      int `json:"pipes"`
 	// PipesMade is how many there have been.
 	PipesMade int `json:"pipesMade"`
-	// Load is the sum of that of all Workers, 1 is one core.
+	// Load is the sum of the CPU of all Workers, 1 is one core.
 	Load float64 `json:"load"`
-	// Headroom is how much load Capacity Workers can take until all are at
-	// Options.WatermarkWorker.
+	// Headroom is how much load Capacity Workers can take, 1 is one core, until all
+	// are at Options.WatermarkWorker. It is not less than 0.
 	Headroom float64 `json:"headroom"`
 	// High is true between HighWater and LowWater.
 	High bool `json:"high"`
@@ -87,7 +87,8 @@ type WorkerUsage struct {
 	MaxTurn time.Duration `json:"maxTurn"`
 	// Expected is CPU and what Transports will add that were placed lately.
 	Expected float64 `json:"expected"`
-	// Headroom is how much Expected is below Options.WatermarkWorker.
+	// Headroom is how much Expected is below Options.WatermarkWorker, not less than
+	// 0.
 	Headroom float64 `json:"headroom"`
 	// Routers are the real ones there. The rest is counted as in Usage.
 	Routers    int `json:"routers"`

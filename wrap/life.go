@@ -56,7 +56,8 @@ const (
 )
 
 // A Life is the part of a live object that implements [mafalda.Lifetime], but
-// for Close. Every wrapper has one. A virtual object, which stands for several
+// for Close. Its methods may be called by many goroutines at a time, Init excepted,
+// and none waits. Every wrapper has one. A virtual object, which stands for several
 // inner ones or for none, embeds one of its own and calls Init.
 type Life struct {
 	inner mafalda.Lifetime // nil for a virtual object; constant
@@ -108,7 +109,8 @@ func (l *Life) relaying() bool {
 // of one that was closed a moment earlier), the rest is left to that goroutine.
 //
 // Everything but Play may be called with locks held, and has to be done under
-// one lock by all Closings that can have an object in common.
+// one lock by all Closings that can have an object in common. The zero Closing is
+// ready for use, once, by one goroutine.
 type Closing struct {
 	inner []io.Closer
 	steps []step
@@ -147,12 +149,13 @@ func (c *Closing) Do(f func()) {
 // End adds the end of l: its Done channel is closed.
 func (c *Closing) End(l *Life) { c.Do(l.ended.come) }
 
-// Inner adds an inner object that Play closes before it emits anything.
-// Wrappers do that themselves.
+// Inner adds an inner object that Play closes, in the order of these calls, before
+// it emits anything. The CloseIn of a wrapper does that itself.
 func (c *Closing) Inner(o io.Closer) { c.inner = append(c.inner, o) }
 
 // Play closes the inner objects and emits the events. It is called once, with no
-// lock held. The error is the first of the inner objects.
+// lock held, and may return before what is left to other goroutines was emitted.
+// The error is the first of the inner objects.
 func (c *Closing) Play() error {
 	var first error
 	for _, o := range c.inner {

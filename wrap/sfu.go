@@ -17,7 +17,8 @@ type SFU struct {
 
 var _ mafalda.SFU = (*SFU)(nil)
 
-// New returns an SFU that does what inner does. Closing it closes inner.
+// New returns an SFU that does what inner does, which is not nil. Closing it closes
+// inner.
 func New(inner mafalda.SFU) *SFU { return NewSpace(Hooks{}).SFU(inner) }
 
 // SFU returns an SFU that does what inner does, with the hooks of the Space.

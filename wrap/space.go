@@ -8,14 +8,14 @@ import (
 
 // Hooks say what stands for an inner object. Each gets the pass-through, which
 // works already but is not heard of yet, and returns the outer object: what
-// lists, events and results have from then on. It embeds the pass-through,
+// lists, events and results have from then on; not nil. It embeds the pass-through,
 // has methods of its own for what it does differently, and can be compared.
 //
 // A nil hook means the pass-through itself. A hook may register listeners and
 // look up other objects of the [Space], but not the one it makes. It is called
 // once for each inner object, with no lock held, on the goroutine that met the
-// object first; hooks of several objects may run at a time. Whoever else meets the
-// object waits for it.
+// object first, and must not wait for others; hooks of several objects may run at
+// a time. Whoever else meets the object waits for it.
 type Hooks struct {
 	Worker                func(*Worker) mafalda.Worker
 	WebRTCServer          func(*WebRTCServer) mafalda.WebRTCServer
@@ -34,7 +34,8 @@ type Hooks struct {
 	// Error returns the error to return instead of err, which a method of the
 	// outer object is about to return; err is not nil. It is called for what
 	// goes through to the inner object, by methods that the outer object has
-	// overridden too, if they call the pass-through.
+	// overridden too, if they call the pass-through. nil means err itself. Calls may
+	// overlap.
 	Error func(outer any, err error) error
 }
 
@@ -43,9 +44,9 @@ type Hooks struct {
 // objects may be of several SFUs. Its methods may be called by many goroutines
 // at a time.
 //
-// Each method returns the outer object of an inner one, which it makes with the
-// hooks if there is none. From nil it makes nil. Inner objects must be
-// comparable, as pointers are.
+// Each method but SFU returns the outer object of an inner one, which it makes with
+// the hooks if there is none; it waits for nothing but the hook. From nil it makes
+// nil. Inner objects must be comparable, as pointers are.
 type Space struct {
 	hooks Hooks
 

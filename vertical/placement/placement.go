@@ -11,8 +11,8 @@ import "time"
 // New is what [Policy.Place] returns for a Worker that is yet to be started.
 const New = -1
 
-// DefaultWatermark is the load above which a Worker gets no more Transports
-// while there is another one.
+// DefaultWatermark is the load, 1 is one core, above which a Worker gets no more
+// Transports while there is another one.
 const DefaultWatermark = 0.6
 
 // A Candidate is a Worker on which a Transport can be placed.
@@ -20,7 +20,7 @@ type Candidate struct {
 	// Load is the share of one core that the Worker used when it was last
 	// measured: 1 is all of it.
 	Load float64
-	// Recent is what Transports will add that were placed since; see [Meter].
+	// Recent is what Transports will add to Load that were placed since; see [Meter].
 	Recent float64
 	// PacketsPerSecond is how many packets the Worker received and sent in the last
 	// second, 0 if nobody knows. Policies of this package go by the CPU, which is what
@@ -34,7 +34,7 @@ type Candidate struct {
 }
 
 // Expected returns the load that the Worker will have once everybody who was
-// placed on it sends and receives.
+// placed on it sends and receives, 1 is one core.
 func (c *Candidate) Expected() float64 { return c.Load + c.Recent }
 
 // A View is what a policy decides upon.
@@ -44,14 +44,17 @@ type View struct {
 	// CanGrow says that one more may be started. It is true where there is no
 	// candidate.
 	CanGrow bool
-	// Watermark is the load above which a Worker counts as full.
+	// Watermark is the load, 1 is one core, above which a Worker counts as full.
 	Watermark float64
 }
 
-// A Policy chooses a Worker for a Transport.
+// A Policy chooses a Worker for a Transport. It may remember what it did, so each
+// SFU needs one of its own.
 type Policy interface {
-	// Place returns the index of a candidate of v, or [New] if v.CanGrow. It is
-	// called by one goroutine at a time and must not wait.
+	// Place returns the index of a candidate of v, or [New] if v.CanGrow. Package
+	// vertical takes anything else for New, or where it can't grow for 0. It calls
+	// Place on one goroutine at a time, with a lock of the SFU held: Place must not
+	// wait, nor call the SFU. v is the caller's: it must not be kept.
 	Place(v *View) int
 }
 
@@ -104,7 +107,7 @@ func registered(c *Candidate) bool { return c.Registered }
 func (v *View) below(c *Candidate) bool { return c.Expected() < v.Watermark }
 
 // Cost is what a [Meter] takes for the load of one Transport of which nothing
-// was measured yet.
+// was measured yet; 1 is one core.
 const Cost = 0.01
 
 // window is how long it takes until what a Transport costs is in what is
@@ -113,13 +116,14 @@ const window = 10 * time.Second
 
 // A Meter remembers what was measured of one Worker, and which Transports were
 // placed there since, so that a herd that joins within a second is not taken for
-// no load at all. The zero Meter is an idle Worker.
+// no load at all. The zero Meter is an idle Worker. It is for one goroutine at a
+// time.
 type Meter struct {
 	load   float64
 	placed []time.Time // within the last window, in ascending order
 }
 
-// Measure says what load was measured.
+// Measure says what load was measured, 1 is one core.
 func (m *Meter) Measure(load float64) { m.load = load }
 
 // Place says that a Transport was placed. now must not go back.
@@ -137,8 +141,8 @@ func (m *Meter) forget(now time.Time) {
 }
 
 // Read returns the load that was measured last, and what the Transports add that
-// were placed lately: [Cost] for each at first, and evenly less until it is in
-// what is measured.
+// were placed lately: [Cost] for each at first, and evenly less until, ten seconds
+// later, it is in what is measured. now must not go back.
 func (m *Meter) Read(now time.Time) (load, recent float64) {
 	m.forget(now)
 	for _, at := range m.placed {

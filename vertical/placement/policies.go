@@ -40,16 +40,18 @@ func (spread) Place(v *View) int {
 	return i
 }
 
-// Limits of CascadeHysteresis.
+// Defaults of [CascadeHysteresis]; 1 is one core.
 const (
+	// DefaultCascadeLimit is the load from which a Router moves on.
 	DefaultCascadeLimit = 0.66
+	// DefaultCascadeSlack is how much less load another Worker must have.
 	DefaultCascadeSlack = 0.10
 )
 
 // CascadeHysteresis returns the policy that gives each Router the least loaded
 // Worker, and leaves it there while that has less than limit; then it moves on
-// only to a Worker that has at least slack less load, or to a new one. 0 means
-// [DefaultCascadeLimit] and [DefaultCascadeSlack].
+// only to a Worker that has at least slack less load, or to a new one. Both are
+// loads, 1 is one core; 0 means [DefaultCascadeLimit] and [DefaultCascadeSlack].
 func CascadeHysteresis(limit, slack float64) Policy {
 	p := cascade{limit, slack}
 	if limit == 0 {
@@ -77,7 +79,7 @@ func (p cascade) Place(v *View) int {
 // TwoChoice returns the policy that draws two Workers, of which one may be yet
 // to be started, and takes the one with less load. It keeps loads even without
 // sending everybody to the one Worker that was idle a moment ago. When both are
-// over the watermark it looks for one that is not. Equal seeds draw equally.
+// over the watermark it does what [Concentrate] does. Equal seeds draw equally.
 func TwoChoice(seed uint64) Policy {
 	return &twoChoice{rand.New(rand.NewPCG(seed, 0))}
 }

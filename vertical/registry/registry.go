@@ -9,10 +9,9 @@
 // process started, is for people: it tells who has the CPU.
 //
 // The files are to be left alone. Who locks one that has been deleted meanwhile
-// tries again. Where one is deleted while somebody has it, another process can get
-// that CPU too, until the one that had it calls [Registry.Acquire]: if nobody was
-// faster it has the file then that is there by now. A CPU that two processes have
-// is free again when both have given it back.
+// tries again. Where one is deleted while a process has that CPU, another one can get
+// it as well, until the first calls [Registry.Acquire]: if nobody was faster it takes
+// the file anew. A CPU that two have is free again when both have given it back.
 package registry
 
 import (
@@ -40,7 +39,9 @@ type Registry struct {
 
 // Open returns the Registry in a directory, which is created if it is missing.
 // It has to be on a local file system. All processes that are given the same one
-// share the CPUs; they need permission to write to its files.
+// share the CPUs; they need permission to write to its files. Open does not wait.
+// Errors: [errors.ErrUnsupported] where the system has no locks that end with the
+// process; those of package os.
 func Open(dir string) (*Registry, error) {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return nil, err
@@ -62,6 +63,7 @@ func Open(dir string) (*Registry, error) {
 // XDG_RUNTIME_DIR, if that is a directory of this user, and else in the directory
 // for temporary files. Where these differ between processes, as for a service
 // beside a login session or in a container, they have to be given one with [Open].
+// Errors: as of Open, and one where the directory belongs to somebody else.
 func Default() (*Registry, error) {
 	// After su the variable may still name that of somebody else.
 	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" && ours(dir) == nil {
@@ -78,12 +80,12 @@ func Default() (*Registry, error) {
 	return Open(dir)
 }
 
-// Acquire takes one of the first limit CPUs, until release is called or the
-// process ends. It does not wait. When all are taken the error is a
-// [mafalda.ErrUnavailable] that says who has them. One whose file can't be opened
-// counts as taken, and when none is left that is the error. Processes with different
-// limits get along: each takes one only while fewer than its limit are taken
-// of those.
+// Acquire takes one of the first limit CPUs, until release is called, of which
+// only the first call has an effect, or the process ends. Neither waits. When all
+// are taken the error is a [mafalda.ErrUnavailable] that says who has them. One
+// whose file can't be opened counts as taken, and when none is left that is the
+// error. Processes with different limits get along: each takes one only while
+// fewer than its limit are taken of those.
 func (r *Registry) Acquire(limit int) (release func(), err error) {
 	var broken error
 	r.mu.Lock()
@@ -171,8 +173,9 @@ type Holder struct {
 }
 
 // Holders returns who has one of the first limit CPUs. It is a snapshot to look
-// at: it takes no lock, so as to be in nobody's way, and leaves out processes
-// that have ended or are of another PID namespace.
+// at, by CPU, and the caller's: it takes no lock, so as to be in nobody's way, and
+// leaves out processes that have ended or are of another PID namespace. Where the
+// system does not tell when a process started, one that has ended may be in it.
 func (r *Registry) Holders(limit int) []Holder {
 	var out []Holder
 	for i := range limit {
