@@ -200,7 +200,7 @@ func TestEveryMethodIsPassedThrough(t *testing.T) {
 		outer := reflect.ValueOf(o)
 		inner := outer.MethodByName("Inner").Call(nil)[0].Elem()
 		for m := range inner.Type().Methods() {
-			if _, ok := sctp.MethodByName(m.Name); !ok {
+			if _, ok := sctp.MethodByName(m.Name); !ok && !strings.Contains(m.Type.String(), "driver.Driver") { // of internal, which nobody can name
 				assert.True(t, outer.MethodByName(m.Name).IsValid(), "%T lacks %s", o, m.Name)
 			}
 		}
