@@ -123,30 +123,6 @@ func testListenPortRange(t *testing.T, s *suite) {
 	}
 }
 
-// twoFreePorts returns a range of two ports that were free a moment ago.
-func twoFreePorts(t testing.TB) mafalda.PortRange {
-	t.Helper()
-	for range 100 {
-		p := freePort(t)
-		if p == 65535 {
-			continue
-		}
-		u, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: int(p) + 1})
-		if err != nil {
-			continue
-		}
-		u.Close()
-		c, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: int(p) + 1})
-		if err != nil {
-			continue
-		}
-		c.Close()
-		return mafalda.PortRange{Min: p, Max: p + 1}
-	}
-	t.Fatal("no two ports are free in a row")
-	return mafalda.PortRange{}
-}
-
 func testListenWorkerRange(t *testing.T, s *suite) {
 	w, err := s.sfu.CreateWorker(t.Context(), mafalda.WorkerSettings{RTCMinPort: 21000, RTCMaxPort: 22000})
 	require.NoError(t, err)

@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -188,20 +189,46 @@ func video(mid string, ssrc uint32) mafalda.RTPParameters {
 // freePort returns a port that was free a moment ago for UDP and TCP.
 func freePort(t testing.TB) uint16 {
 	t.Helper()
-	for range 200 {
-		// Below those that the kernel gives to the sockets of other cases.
-		port := 25001 + rand.IntN(32768-25001)
-		l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
-		if err != nil {
-			continue
-		}
-		u, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
-		l.Close()
-		if err == nil {
-			u.Close()
-			return uint16(port)
+	return twoFreePorts(t).Min
+}
+
+// Ports of cases are below those that Workers and the kernel give away.
+const (
+	firstPort = 5000
+	portPairs = (mafalda.DefaultRTCMinPort - firstPort) / 2
+)
+
+// Cases get pairs of ports by turns, so that no two have the same. Other processes
+// begin elsewhere.
+var (
+	beginPair = rand.Uint32N(portPairs)
+	pairTurn  atomic.Uint32
+)
+
+// twoFreePorts returns a range of two ports that were free a moment ago.
+func twoFreePorts(t testing.TB) mafalda.PortRange {
+	t.Helper()
+	for range portPairs {
+		port := uint16(firstPort + 2*((beginPair+pairTurn.Add(1))%portPairs))
+		if isFree(port) && isFree(port+1) {
+			return mafalda.PortRange{Min: port, Max: port + 1}
 		}
 	}
-	t.Fatal("no port is free for UDP and TCP")
-	return 0
+	t.Fatal("no two ports are free")
+	return mafalda.PortRange{}
+}
+
+// isFree reports whether a port is free for UDP and TCP.
+func isFree(port uint16) bool {
+	c, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: int(port)})
+	if err != nil {
+		return false
+	}
+	defer c.Close()
+	u, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: int(port)})
+	if err != nil {
+		return false
+	}
+	u.Close()
+	return true
 }
