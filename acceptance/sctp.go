@@ -446,7 +446,11 @@ func testSCTPUnknownStream(t *testing.T, s *suite) {
 		late := produceData(t, e.transport, mafalda.DataProducerOptions{SCTPStreamParameters: stream(2)})
 		_, heard = consumeDirect(t, r.direct(t), mafalda.DataConsumerOptions{DataProducerID: late.ID()})
 		require.NoError(t, e.data.Send(peer.Message{Stream: 2, PPID: 53, Data: []byte("at last")}))
-		require.Equal(t, "at last", text(t, heard))
+		got := text(t, heard)
+		if got == "who?" { // streams have no order among each other: it was under way still
+			got = text(t, heard)
+		}
+		require.Equal(t, "at last", got)
 	})
 }
 
