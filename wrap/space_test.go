@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -271,35 +272,38 @@ func TestRelayingAllocatesNothing(t *testing.T) {
 	require.Equal(t, 101, n)
 }
 
-// A slowTransport returns a Producer when that has ended, and the Space above had
-// time to forget it.
+// A slowTransport returns a Producer when that has ended, and the Space above knows.
 type slowTransport struct {
 	*DirectTransport
+	t     *testing.T
 	above *Space
 }
 
 func (d *slowTransport) Produce(ctx context.Context, o mafalda.ProducerOptions) (mafalda.Producer, error) {
 	p, err := d.DirectTransport.Produce(ctx, o)
 	if err == nil {
-		<-p.Done()
-		for i := 0; i < 50 && d.above.has(p); i++ {
-			time.Sleep(time.Millisecond)
-		}
+		eventually(d.t, "the end is known above", func() bool { return d.above.ended(p) })
 	}
 	return p, err
 }
 
-func (s *Space) has(inner any) bool {
+// ended reports whether s has forgotten inner, or will when calls have returned.
+func (s *Space) ended(inner any) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.entries[inner] != nil
+	for g := s.oldest; g != nil; g = g.next {
+		if slices.Contains(g.ended, inner) {
+			return true
+		}
+	}
+	return s.entries[inner] == nil
 }
 
 // TestClosedByItsBirth has listeners close what they are told of, before the call
 // returns that made it.
 func TestClosedByItsBirth(t *testing.T) {
 	above := NewSpace(Hooks{})
-	below := NewSpace(Hooks{DirectTransport: func(d *DirectTransport) mafalda.DirectTransport { return &slowTransport{d, above} }})
+	below := NewSpace(Hooks{DirectTransport: func(d *DirectTransport) mafalda.DirectTransport { return &slowTransport{d, t, above} }})
 	_, r := newRooms(t, above.SFU(below.SFU(newInner(t))))
 	d := direct(t, r)
 	var told mafalda.Producer
