@@ -311,6 +311,31 @@ func (x *talker) talk(t testing.TB, n int, level uint8) {
 	}
 }
 
+// A levelClock is an AudioLevelObserver with a talker of its own. Between two of
+// its events each other one has the end of an interval.
+type levelClock struct {
+	talker
+	volumes <-chan []mafalda.AudioLevelVolume
+	silence <-chan struct{}
+}
+
+func (r *room) levelClock(t testing.TB) *levelClock {
+	t.Helper()
+	x := r.audioLevels(t, mafalda.AudioLevelObserverOptions{Interval: 250 * time.Millisecond})
+	c := &levelClock{r.talkers(t, 1)[0], hear(t, &x.Events().Volumes), hear(t, &x.Events().Silence)}
+	require.NoError(t, x.AddProducer(t.Context(), c.p.ID()))
+	return c
+}
+
+// interval waits until intervals of 250 ms with what was sent before have ended.
+func (c *levelClock) interval(t testing.TB) {
+	t.Helper()
+	c.talk(t, 40, 30)
+	receive(t, c.volumes, "Volumes of the clock")
+	receive(t, c.silence, "Silence of the clock")
+	drain(c.volumes) // the packets may have been in two
+}
+
 func testRTPObserverVolumes(t *testing.T, s *suite) {
 	r := s.room(t)
 	x := r.audioLevels(t, mafalda.AudioLevelObserverOptions{MaxEntries: 2, Threshold: new(-60), Interval: 250 * time.Millisecond})
@@ -347,8 +372,8 @@ func testRTPObserverVolumes(t *testing.T, s *suite) {
 		return heard[len(heard)-1] == "silence"
 	})
 	receive(t, seenSilence, "Silence of the observer")
-	list[1].talk(t, 15, 90)
-	time.Sleep(600 * time.Millisecond)
+	list[1].talk(t, 40, 90)
+	r.levelClock(t).interval(t)
 	require.Equal(t, heard, j.read(), "silence comes once, and nothing of what is below the threshold")
 }
 
@@ -375,11 +400,12 @@ func testRTPObserverPausedIsSilent(t *testing.T, s *suite) {
 		a.talk(t, 40, 30)
 		require.Equal(t, []mafalda.AudioLevelVolume{{Producer: a.p, Volume: -30}}, receive(t, volumes, "Volumes"))
 	}
+	clock := r.levelClock(t)
 	unheard := func() {
 		t.Helper()
 		told := j.read()
 		a.talk(t, 40, 30)
-		time.Sleep(700 * time.Millisecond)
+		clock.interval(t)
 		require.Equal(t, told, j.read())
 	}
 	heard()
