@@ -152,13 +152,14 @@ func TestCloseHalfOpen(t *testing.T) {
 	s.expect(t, Connecting)
 	c.expect(t, Connecting)
 	require.Eventually(t, func() bool { return s.sent.Load() > 0 }, patience, time.Millisecond)
-	s.Close()
-	c.Close()
-	s.quiet(t)
-	c.quiet(t)
-	sent := s.sent.Load() + c.sent.Load()
-	time.Sleep(250 * time.Millisecond)
-	require.Equal(t, sent, s.sent.Load()+c.sent.Load())
+	for _, e := range []*end{s, c} {
+		e.pipe.mu.Lock() // between two calls of Send
+		e.Close()
+		sent := e.sent.Load()
+		e.pipe.mu.Unlock()
+		e.quiet(t) // none follows this
+		require.Equal(t, sent, e.sent.Load())
+	}
 }
 
 // Loss of each single datagram of the handshake, on either side.
@@ -185,7 +186,8 @@ func TestLoss(t *testing.T) {
 	}
 }
 
-// The client misses the server's last flight until the server is long done.
+// The client misses the server's last flight, and asks again when the server is
+// done.
 func TestLastFlightLost(t *testing.T) {
 	s, c := pair(t, nil, nil)
 	var deaf atomic.Bool
@@ -199,7 +201,8 @@ func TestLastFlightLost(t *testing.T) {
 	})
 	s.expect(t, Connecting)
 	s.expect(t, Connected)
-	time.Sleep(50 * time.Millisecond)
+	asked := c.sent.Load()
+	require.Eventually(t, func() bool { return c.sent.Load() > asked }, patience, time.Millisecond)
 	s.route(func(b []byte) { c.Feed(b) })
 	c.expect(t, Connecting)
 	c.expect(t, Connected)
@@ -269,7 +272,7 @@ func TestHostileRecords(t *testing.T) {
 			took++
 		}
 		if i%100 == 0 {
-			time.Sleep(time.Millisecond)
+			time.Sleep(time.Millisecond) // a pace at which the queue is not always full
 		}
 	}
 	t.Logf("%d of 20000 hostile records passed the filter", took)
@@ -382,7 +385,7 @@ func TestCloseAnytime(t *testing.T) {
 	var slowest time.Duration
 	for i := range 60 {
 		s, c := pair(t, share, share)
-		time.Sleep(time.Duration(i) * 100 * time.Microsecond)
+		time.Sleep(time.Duration(i) * 100 * time.Microsecond) // any moment will do
 		first, second := s, c
 		if i%2 == 1 {
 			first, second = c, s
@@ -391,7 +394,7 @@ func TestCloseAnytime(t *testing.T) {
 		first.Close()
 		slowest = max(slowest, time.Since(began))
 		if i%3 == 0 {
-			time.Sleep(time.Millisecond)
+			time.Sleep(time.Millisecond) // the first may say that it closes
 		}
 		second.Close()
 		for _, e := range []*end{s, c} {
