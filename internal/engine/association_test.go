@@ -317,7 +317,7 @@ func TestSCTPBacklog(t *testing.T) {
 			require.Less(t, backlog, int64(maxBacklog+16<<20), "the backlog is bounded")
 			close(let)
 		}
-		time.Sleep(time.Millisecond)
+		time.Sleep(time.Millisecond) // until there may be room
 	}
 	require.Equal(t, total, sent)
 	require.GreaterOrEqual(t, refused, 300, "the sender had to wait")
