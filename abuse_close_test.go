@@ -149,7 +149,7 @@ func TestAbuseHandshakes(t *testing.T) {
 			}
 		})
 		wg.Go(func() {
-			time.Sleep(after)
+			time.Sleep(after) // any moment will do
 			assert.NoError(t, tr.Close())
 		})
 		if i%8 == 7 {
@@ -222,7 +222,7 @@ func TestAbuseListenersThatClose(t *testing.T) {
 				if e.Connect(connecting, x.in.ICEParameters(), x.in.ICECandidates()) == nil {
 					for n := range 20 {
 						_ = e.WriteRTP(vp8(100, uint16(n), n == 0, "v"))
-						time.Sleep(time.Millisecond)
+						time.Sleep(time.Millisecond) // the pace of a sender
 					}
 				}
 				if name == "close" {
@@ -265,7 +265,7 @@ func TestAbuseWorkerClose(t *testing.T) {
 					return
 				default:
 					_ = sender.WriteRTP(vp8(100, n, n%30 == 0, "v"))
-					time.Sleep(100 * time.Microsecond)
+					time.Sleep(100 * time.Microsecond) // the pace of a sender
 				}
 			}
 		})
@@ -287,7 +287,7 @@ func TestAbuseWorkerClose(t *testing.T) {
 				}
 			})
 		}
-		time.Sleep(time.Duration(rng.IntN(30)) * time.Millisecond)
+		time.Sleep(time.Duration(rng.IntN(30)) * time.Millisecond) // any moment will do
 		for _, c := range [][]io.Closer{{worker}, {router, worker}, {server, router, worker}, {worker, server}}[rng.IntN(4)] {
 			wg.Go(func() { assert.NoError(t, c.Close()) })
 		}

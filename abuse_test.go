@@ -177,9 +177,7 @@ func (m *room) end() {
 	m.t.Helper()
 	close(m.stop)
 	m.wg.Wait()
-	for deadline := time.Now().Add(5 * time.Second); m.got.Load() < m.sent.Load() && time.Now().Before(deadline); {
-		time.Sleep(5 * time.Millisecond)
-	}
+	assert.Eventually(m.t, func() bool { return m.got.Load() == m.sent.Load() }, 5*time.Second, 5*time.Millisecond, "room %s: the last packets", m.name)
 	require.Zero(m.t, m.bad.Load(), "room %s: packet out of order or lost, of %d", m.name, m.sent.Load())
 	require.Equal(m.t, m.sent.Load(), m.got.Load(), "room %s: packets", m.name)
 	m.t.Logf("room %s: %d packets, all in order", m.name, m.got.Load())

@@ -111,7 +111,7 @@ func killers(send func([]byte)) {
 		append(record(22, 0, 1), record(23, 0, 9)...),
 	} {
 		send(b)
-		time.Sleep(time.Millisecond)
+		time.Sleep(time.Millisecond) // the pace of a sender
 	}
 }
 

@@ -5,11 +5,12 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/mafalda-sfu/mafalda/internal/engine"
 	"github.com/mafalda-sfu/mafalda/internal/rtp"
 	"github.com/mafalda-sfu/mafalda/internal/rtptest"
 )
@@ -187,6 +188,29 @@ func TestCloseInNetworkEvent(t *testing.T) {
 	}
 }
 
+// A told counts what it is notified of.
+type told struct {
+	object
+	notes int
+}
+
+func (x *told) notify(engine.Notification) { x.notes++ }
+
+// TestGateHolds: the notifier waits until an object is born.
+func TestGateHolds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := new(told)
+		w := &worker{targets: map[string]target{"x": x}}
+		x.init(w, "Consumer", "x", nil)
+		go w.notify(engine.Notification{Target: "x"}) // ends when x is born
+		synctest.Wait()
+		assert.Zero(t, x.notes)
+		x.born.come()
+		synctest.Wait()
+		assert.Equal(t, 1, x.notes)
+	})
+}
+
 // TestGate: nothing of the network before the birth event has returned, and
 // nothing of it is lost.
 func TestGate(t *testing.T) {
@@ -208,7 +232,6 @@ func TestGate(t *testing.T) {
 		// So does it with what this call causes.
 		require.NoError(t, p.Pause(t.Context()))
 		assert.False(t, c.ProducerPaused(), "not told yet")
-		time.Sleep(10 * time.Millisecond) // lets the notifier run into the gate
 		c.Events().ProducerPause.On(func(struct{}) { got <- nil })
 		born.Store(true)
 	})
