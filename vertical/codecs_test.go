@@ -31,13 +31,7 @@ func inTime(t testing.TB, what string, f func()) {
 // listener does for which the end of something else was left to it. The pipe and
 // the calls need the codecs of different times.
 func TestCallsFromWithinAPipe(t *testing.T) {
-	video := mafalda.ProducerOptions{
-		Kind: mafalda.MediaKindVideo,
-		RTPParameters: mafalda.RTPParameters{
-			Codecs:    []mafalda.RTPCodecParameters{{MIMEType: "video/VP8", PayloadType: 112, ClockRate: 90000}},
-			Encodings: []mafalda.RTPEncodingParameters{{SSRC: 3}},
-		},
-	}
+	video := videoOf(3)
 	for name, call := range map[string]func(t *testing.T, r *room, from, to mafalda.Transport, old mafalda.Producer){
 		"UpdateMediaCodecs": func(t *testing.T, r *room, _, _ mafalda.Transport, _ mafalda.Producer) {
 			assert.NoError(t, r.router.UpdateMediaCodecs(t.Context(), bothCodecs))
@@ -118,7 +112,7 @@ func TestUpdateWhilePiping(t *testing.T) {
 	require.NoError(t, err)
 	_, err = to.Consume(t.Context(), mafalda.ConsumerOptions{ProducerID: p.ID(), RTPCapabilities: caps})
 	require.NoError(t, err)
-	_, err = to.Produce(t.Context(), (&storm{}).opus(""))
+	_, err = to.Produce(t.Context(), audioOf(1))
 	require.ErrorIs(t, err, errors.ErrUnsupported)
 }
 
@@ -138,7 +132,7 @@ func TestUpdateWhileARouterIsCreated(t *testing.T) {
 				create()
 			}
 		})
-		_, err := r.direct(t).Produce(t.Context(), (&storm{}).opus(""))
+		_, err := r.direct(t).Produce(t.Context(), audioOf(1))
 		require.ErrorIs(t, err, errors.ErrUnsupported)
 	}
 }

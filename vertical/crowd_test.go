@@ -52,8 +52,9 @@ func TestCrowd(t *testing.T) {
 				}
 				out.SetAppData(in)
 				id := fmt.Sprint("id", i%each) // in both Workers
-				s := new(storm)
-				p, err := in.Produce(t.Context(), s.opus(id))
+				o := audioOf(1)
+				o.ID = id
+				p, err := in.Produce(t.Context(), o)
 				if !assert.NoError(t, err) || !assert.Equal(t, id, p.ID()) {
 					return
 				}

@@ -120,14 +120,7 @@ func newGated(t *testing.T, o vertical.Options) (*room, *gated) {
 			return p
 		},
 	})
-	r := &room{inner: &gatedSFU{s.SFU(mafalda.New()), g}}
-	r.sfu = vertical.New(r.inner, o)
-	t.Cleanup(func() { assert.NoError(t, r.sfu.Close()) })
-	var err error
-	r.worker, err = r.sfu.CreateWorker(t.Context(), mafalda.WorkerSettings{})
-	require.NoError(t, err)
-	r.router = newRouter(t, r.worker)
-	return r, g
+	return newRoomOn(t, &gatedSFU{s.SFU(mafalda.New()), g}, o), g
 }
 
 // reaped waits until nothing is left below.
@@ -142,14 +135,13 @@ func (r *room) reaped(t *testing.T) {
 // TestCancelledMidWay cancels calls while what they need is being made: it is
 // closed when it is there.
 func TestCancelledMidWay(t *testing.T) {
-	listen := []mafalda.ListenInfo{{Protocol: mafalda.ProtocolUDP, IP: loopback}}
 	for op, call := range map[string]func(*room, context.Context) error{
 		"CreateRouter": func(r *room, ctx context.Context) error {
 			_, err := r.router.CreateDirectTransport(ctx, mafalda.DirectTransportOptions{})
 			return err
 		},
 		"CreateWebRTCServer": func(r *room, ctx context.Context) error {
-			_, err := r.worker.CreateWebRTCServer(ctx, mafalda.WebRTCServerOptions{ListenInfos: listen})
+			_, err := r.worker.CreateWebRTCServer(ctx, mafalda.WebRTCServerOptions{ListenInfos: udp})
 			return err
 		},
 	} {
@@ -170,8 +162,7 @@ func TestCancelledMidWay(t *testing.T) {
 	}
 	t.Run("ports on another Worker", func(t *testing.T) {
 		r, g := newGated(t, now(2))
-		x, err := r.worker.CreateWebRTCServer(t.Context(), mafalda.WebRTCServerOptions{ListenInfos: listen})
-		require.NoError(t, err)
+		x := r.server(t, udp...)
 		ctx, cancel := context.WithCancel(t.Context())
 		returned := make(chan struct{})
 		g.at("CreateWebRTCServer", func(first func()) {
@@ -179,7 +170,7 @@ func TestCancelledMidWay(t *testing.T) {
 			<-returned
 			first()
 		})
-		_, err = r.router.CreateWebRTCTransport(ctx, mafalda.WebRTCTransportOptions{WebRTCServer: x})
+		_, err := r.router.CreateWebRTCTransport(ctx, mafalda.WebRTCTransportOptions{WebRTCServer: x})
 		require.ErrorIs(t, err, context.Canceled)
 		close(returned)
 		eventually(t, "the first port is left", func() bool {
@@ -283,40 +274,14 @@ func TestDeadWorkerIsNoExcuse(t *testing.T) {
 	_, err = r.router.CreateDirectTransport(t.Context(), mafalda.DirectTransportOptions{})
 	require.ErrorIs(t, err, mafalda.ErrUnavailable)
 
-	listen := []mafalda.ListenInfo{{Protocol: mafalda.ProtocolUDP, IP: loopback}}
 	g.at("CreateWebRTCServer", func(first func()) {
 		for _, w := range r.inner.Workers() {
 			assert.NoError(t, w.(mafalda.Killer).Kill(errors.New("planted")))
 		}
 		first()
 	})
-	_, err = r.worker.CreateWebRTCServer(t.Context(), mafalda.WebRTCServerOptions{ListenInfos: listen})
-	require.NoError(t, err, "there are others")
+	r.server(t, udp...) // there are others
 	<-d.Done()
-}
-
-// TestFixedPortAfterUpdate updates the settings of one of two virtual Workers that
-// share a real one.
-func TestFixedPortAfterUpdate(t *testing.T) {
-	r := newRoom(t, workers(1))
-	x, err := r.worker.CreateWebRTCServer(t.Context(), mafalda.WebRTCServerOptions{
-		ListenInfos: []mafalda.ListenInfo{{Protocol: mafalda.ProtocolUDP, IP: loopback}},
-	})
-	require.NoError(t, err)
-	d, err := x.Dump(t.Context())
-	require.NoError(t, err)
-	require.NoError(t, x.Close())
-	x, err = r.worker.CreateWebRTCServer(t.Context(), mafalda.WebRTCServerOptions{
-		ListenInfos: []mafalda.ListenInfo{{Protocol: mafalda.ProtocolUDP, IP: loopback, Port: d.UDPSockets[0].Port}},
-	})
-	require.NoError(t, err)
-	w, err := r.sfu.CreateWorker(t.Context(), mafalda.WorkerSettings{})
-	require.NoError(t, err)
-	other := &room{router: newRouter(t, w)}
-	other.direct(t)
-	require.NoError(t, r.worker.UpdateSettings(t.Context(), mafalda.WorkerUpdateableSettings{LogLevel: mafalda.LogLevelWarn}))
-	_, err = r.router.CreateWebRTCTransport(t.Context(), mafalda.WebRTCTransportOptions{WebRTCServer: x})
-	require.NoError(t, err)
 }
 
 // TestPausedByTwo has events of a DataProducer come in another order than that in
@@ -428,8 +393,7 @@ func TestCodecsAreUpdatedAllTheSame(t *testing.T) {
 	close(returned)
 	for _, tr := range transports {
 		eventually(t, "no audio any more", func() bool {
-			s := &storm{}
-			p, err := tr.Produce(t.Context(), s.opus(""))
+			p, err := tr.Produce(t.Context(), audioOf(1))
 			if err == nil {
 				_ = p.Close()
 			}

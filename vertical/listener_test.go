@@ -30,18 +30,10 @@ type scene struct {
 
 func newScene(t *testing.T, below mafalda.SFU) *scene {
 	t.Helper()
-	o := now(2)
-	s := &scene{room: &room{inner: below}}
-	s.sfu = vertical.New(below, o)
-	var err error
-	s.worker, err = s.sfu.CreateWorker(t.Context(), mafalda.WorkerSettings{})
-	require.NoError(t, err)
-	s.router = newRouter(t, s.worker)
+	s := &scene{room: newRoomOn(t, below, now(2))}
 	s.in, s.out = s.direct(t), s.direct(t)
-	s.server, err = s.worker.CreateWebRTCServer(t.Context(), mafalda.WebRTCServerOptions{
-		ListenInfos: []mafalda.ListenInfo{{Protocol: mafalda.ProtocolUDP, IP: loopback}},
-	})
-	require.NoError(t, err)
+	s.server = s.room.server(t, udp...)
+	var err error
 	s.web, err = s.router.CreateWebRTCTransport(t.Context(), mafalda.WebRTCTransportOptions{WebRTCServer: s.server})
 	require.NoError(t, err)
 	s.producer = produce(t, s.in)
@@ -57,22 +49,26 @@ func newScene(t *testing.T, below mafalda.SFU) *scene {
 	return s
 }
 
-// objects has all of it with their Close.
-func (s *scene) objects() map[string]func() (mafalda.Lifetime, *mafalda.Event[struct{}]) {
-	type pair = func() (mafalda.Lifetime, *mafalda.Event[struct{}])
-	return map[string]pair{
-		"SFU":          func() (mafalda.Lifetime, *mafalda.Event[struct{}]) { return s.sfu, &s.sfu.Observer().Close },
-		"Worker":       func() (mafalda.Lifetime, *mafalda.Event[struct{}]) { return s.worker, &s.worker.Observer().Close },
-		"Router":       func() (mafalda.Lifetime, *mafalda.Event[struct{}]) { return s.router, &s.router.Observer().Close },
-		"WebRTCServer": func() (mafalda.Lifetime, *mafalda.Event[struct{}]) { return s.server, &s.server.Observer().Close },
-		"in":           func() (mafalda.Lifetime, *mafalda.Event[struct{}]) { return s.in, &s.in.Observer().Close },
-		"out":          func() (mafalda.Lifetime, *mafalda.Event[struct{}]) { return s.out, &s.out.Observer().Close },
-		"WebRTC":       func() (mafalda.Lifetime, *mafalda.Event[struct{}]) { return s.web, &s.web.Observer().Close },
-		"Producer":     func() (mafalda.Lifetime, *mafalda.Event[struct{}]) { return s.producer, &s.producer.Observer().Close },
-		"Consumer":     func() (mafalda.Lifetime, *mafalda.Event[struct{}]) { return s.consumer, &s.consumer.Observer().Close },
-		"DataProducer": func() (mafalda.Lifetime, *mafalda.Event[struct{}]) { return s.dataIn, &s.dataIn.Observer().Close },
-		"DataConsumer": func() (mafalda.Lifetime, *mafalda.Event[struct{}]) { return s.dataOut, &s.dataOut.Observer().Close },
-		"RTPObserver":  func() (mafalda.Lifetime, *mafalda.Event[struct{}]) { return s.observer, &s.observer.Observer().Close },
+// An ending is an object with its Close.
+type ending struct {
+	mafalda.Lifetime
+	event *mafalda.Event[struct{}]
+}
+
+func (s *scene) objects() map[string]ending {
+	return map[string]ending{
+		"SFU":          {s.sfu, &s.sfu.Observer().Close},
+		"Worker":       {s.worker, &s.worker.Observer().Close},
+		"Router":       {s.router, &s.router.Observer().Close},
+		"WebRTCServer": {s.server, &s.server.Observer().Close},
+		"in":           {s.in, &s.in.Observer().Close},
+		"out":          {s.out, &s.out.Observer().Close},
+		"WebRTC":       {s.web, &s.web.Observer().Close},
+		"Producer":     {s.producer, &s.producer.Observer().Close},
+		"Consumer":     {s.consumer, &s.consumer.Observer().Close},
+		"DataProducer": {s.dataIn, &s.dataIn.Observer().Close},
+		"DataConsumer": {s.dataOut, &s.dataOut.Observer().Close},
+		"RTPObserver":  {s.observer, &s.observer.Observer().Close},
 	}
 }
 
@@ -91,17 +87,15 @@ func TestListenersClose(t *testing.T) {
 				}
 				s := newScene(t, below)
 				all := s.objects()
-				o, closing := all[first]()
-				other, _ := all[then]()
-				closing.On(func(struct{}) {
+				o := all[first]
+				o.event.On(func(struct{}) {
 					assert.True(t, o.Closed())
-					assert.NoError(t, other.(interface{ Close() error }).Close())
+					assert.NoError(t, all[then].Close())
 					assert.NoError(t, s.sfu.Close())
 				})
 				var closes sync.Map
 				for name, x := range all {
-					_, e := x()
-					e.On(func(struct{}) {
+					x.event.On(func(struct{}) {
 						if _, twice := closes.LoadOrStore(name, true); twice {
 							t.Errorf("%s: two Close", name)
 						}
@@ -112,10 +106,9 @@ func TestListenersClose(t *testing.T) {
 						_ = vertical.Kill(tr, errors.New("planted")) // that of a virtual one may be gone
 					}
 				}
-				assert.NoError(t, o.(interface{ Close() error }).Close())
+				assert.NoError(t, o.Close())
 				for name, x := range all {
-					o, _ := x()
-					<-o.Done()
+					<-x.Done()
 					if _, ok := closes.Load(name); !ok {
 						t.Errorf("%s then %s: %s has ended without Close", first, then, name)
 					}
@@ -130,7 +123,6 @@ func TestListenersClose(t *testing.T) {
 // being told: the server hears of that first.
 func TestServerHearsOfAll(t *testing.T) {
 	s := newScene(t, mafalda.New())
-	defer func() { assert.NoError(t, s.sfu.Close()) }()
 	over, unhandled := false, 0
 	s.server.Observer().Close.On(func(struct{}) { over = true })
 	s.server.Observer().WebRTCTransportUnhandled.On(func(mafalda.WebRTCTransport) {
@@ -146,7 +138,6 @@ func TestServerHearsOfAll(t *testing.T) {
 // TestBlockedListener has a listener block: others are not held up.
 func TestBlockedListener(t *testing.T) {
 	s := newScene(t, mafalda.New())
-	defer func() { assert.NoError(t, s.sfu.Close()) }()
 	blocked, let := make(chan struct{}), make(chan struct{})
 	s.producer.Observer().Close.On(func(struct{}) {
 		close(blocked)

@@ -27,6 +27,14 @@ func eventually(t testing.TB, what string, ok func() bool) {
 
 var loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 
+// udp is where WebRTCServers and transports listen.
+var udp = []mafalda.ListenInfo{{Protocol: mafalda.ProtocolUDP, IP: loopback}}
+
+var bothCodecs = []mafalda.RouterRTPCodecCapability{
+	{Kind: mafalda.MediaKindAudio, MIMEType: "audio/opus", ClockRate: 48000, Channels: 2},
+	{Kind: mafalda.MediaKindVideo, MIMEType: "video/VP8", ClockRate: 90000},
+}
+
 // A room is a Router of an SFU, with what is below it.
 type room struct {
 	inner  mafalda.SFU
@@ -54,10 +62,7 @@ func newRoomOn(t testing.TB, inner mafalda.SFU, o vertical.Options) *room {
 
 func newRouter(t testing.TB, w mafalda.Worker) mafalda.Router {
 	t.Helper()
-	r, err := w.CreateRouter(t.Context(), mafalda.RouterOptions{MediaCodecs: []mafalda.RouterRTPCodecCapability{
-		{Kind: mafalda.MediaKindAudio, MIMEType: "audio/opus", ClockRate: 48000, Channels: 2},
-		{Kind: mafalda.MediaKindVideo, MIMEType: "video/VP8", ClockRate: 90000},
-	}})
+	r, err := w.CreateRouter(t.Context(), mafalda.RouterOptions{MediaCodecs: bothCodecs})
 	require.NoError(t, err)
 	return r
 }
@@ -76,15 +81,37 @@ func produce(t testing.TB, tr mafalda.Transport) mafalda.Producer {
 
 func produceSSRC(t testing.TB, tr mafalda.Transport, ssrc uint32) mafalda.Producer {
 	t.Helper()
-	p, err := tr.Produce(t.Context(), mafalda.ProducerOptions{
+	p, err := tr.Produce(t.Context(), audioOf(ssrc))
+	require.NoError(t, err)
+	return p
+}
+
+func audioOf(ssrc uint32) mafalda.ProducerOptions {
+	return mafalda.ProducerOptions{
 		Kind: mafalda.MediaKindAudio,
 		RTPParameters: mafalda.RTPParameters{
 			Codecs:    []mafalda.RTPCodecParameters{{MIMEType: "audio/opus", PayloadType: 111, ClockRate: 48000, Channels: 2}},
 			Encodings: []mafalda.RTPEncodingParameters{{SSRC: ssrc}},
 		},
-	})
+	}
+}
+
+func videoOf(ssrc uint32) mafalda.ProducerOptions {
+	return mafalda.ProducerOptions{
+		Kind: mafalda.MediaKindVideo,
+		RTPParameters: mafalda.RTPParameters{
+			Codecs:    []mafalda.RTPCodecParameters{{MIMEType: "video/VP8", PayloadType: 112, ClockRate: 90000}},
+			Encodings: []mafalda.RTPEncodingParameters{{SSRC: ssrc}},
+		},
+	}
+}
+
+// server adds a WebRTCServer.
+func (r *room) server(t testing.TB, listen ...mafalda.ListenInfo) mafalda.WebRTCServer {
+	t.Helper()
+	x, err := r.worker.CreateWebRTCServer(t.Context(), mafalda.WebRTCServerOptions{ListenInfos: listen})
 	require.NoError(t, err)
-	return p
+	return x
 }
 
 func (r *room) consume(ctx context.Context, tr mafalda.Transport, p mafalda.Producer) (mafalda.Consumer, error) {
@@ -268,7 +295,6 @@ func TestCPUsAreShared(t *testing.T) {
 
 func TestPortsOfAServer(t *testing.T) {
 	r := newRoom(t, workers(2))
-	info := mafalda.ListenInfo{Protocol: mafalda.ProtocolUDP, IP: loopback}
 	create := func(x mafalda.WebRTCServer) mafalda.WebRTCTransport {
 		t.Helper()
 		tr, err := r.router.CreateWebRTCTransport(t.Context(), mafalda.WebRTCTransportOptions{WebRTCServer: x})
@@ -281,8 +307,7 @@ func TestPortsOfAServer(t *testing.T) {
 		require.NoError(t, err)
 		return d.UDPSockets
 	}
-	free, err := r.worker.CreateWebRTCServer(t.Context(), mafalda.WebRTCServerOptions{ListenInfos: []mafalda.ListenInfo{info}})
-	require.NoError(t, err)
+	free := r.server(t, udp...)
 	require.Len(t, sockets(free), 1)
 	a, same, b := create(free), create(free), create(free)
 	require.True(t, vertical.SameWorker(a, same))
@@ -298,19 +323,17 @@ func TestPortsOfAServer(t *testing.T) {
 	require.Equal(t, port, sockets(free)[0].Port)
 	require.NoError(t, free.Close())
 
-	info.Port = port
-	fixed, err := r.worker.CreateWebRTCServer(t.Context(), mafalda.WebRTCServerOptions{ListenInfos: []mafalda.ListenInfo{info}})
-	require.NoError(t, err)
+	fixed := r.server(t, onPort(port))
 	a, b = create(fixed), create(fixed)
 	require.True(t, vertical.SameWorker(a, b))
 	require.Equal(t, port, b.ICECandidates()[0].Port)
 
 	// One port for all Workers is enough for one of them only.
-	info.Port, info.PortRange = 0, mafalda.PortRange{Min: port + 1, Max: port + 1}
-	narrow, err := r.worker.CreateWebRTCServer(t.Context(), mafalda.WebRTCServerOptions{ListenInfos: []mafalda.ListenInfo{info}})
-	if err == nil { // else somebody has the port
-		require.True(t, vertical.SameWorker(create(narrow), create(narrow)))
-	}
+	port = freePort(t)
+	info := onPort(0)
+	info.PortRange = mafalda.PortRange{Min: port, Max: port}
+	narrow := r.server(t, info)
+	require.True(t, vertical.SameWorker(create(narrow), create(narrow)))
 }
 
 func TestAWorkerDies(t *testing.T) {
@@ -364,18 +387,11 @@ func TestAWorkerDies(t *testing.T) {
 func TestCodecsOfAllWorkers(t *testing.T) {
 	r := newRoom(t, workers(2))
 	a, b := r.direct(t), r.direct(t)
-	video := mafalda.ProducerOptions{
-		Kind: mafalda.MediaKindVideo,
-		RTPParameters: mafalda.RTPParameters{
-			Codecs:    []mafalda.RTPCodecParameters{{MIMEType: "video/VP8", PayloadType: 112, ClockRate: 90000}},
-			Encodings: []mafalda.RTPEncodingParameters{{SSRC: 3}},
-		},
-	}
+	video := videoOf(3)
 	before, err := a.Produce(t.Context(), video)
 	require.NoError(t, err)
 	caps := r.router.RTPCapabilities()
-	opus := []mafalda.RouterRTPCodecCapability{{Kind: mafalda.MediaKindAudio, MIMEType: "audio/opus", ClockRate: 48000, Channels: 2}}
-	require.NoError(t, r.router.UpdateMediaCodecs(t.Context(), opus))
+	require.NoError(t, r.router.UpdateMediaCodecs(t.Context(), bothCodecs[:1]))
 	for _, tr := range []mafalda.Transport{a, b, r.direct(t)} {
 		produce(t, tr)
 		_, err := tr.Produce(t.Context(), video)

@@ -115,9 +115,7 @@ func ssrcOf(guest, kind int) uint32 { return uint32(1000 + 2*guest + kind) }
 
 func (m *meeting) dial(t *testing.T) (mafalda.WebRTCTransport, *peer.Peer) {
 	t.Helper()
-	tr, err := m.router.CreateWebRTCTransport(t.Context(), mafalda.WebRTCTransportOptions{
-		ListenInfos: []mafalda.ListenInfo{{Protocol: mafalda.ProtocolUDP, IP: loopback}},
-	})
+	tr, err := m.router.CreateWebRTCTransport(t.Context(), mafalda.WebRTCTransportOptions{ListenInfos: udp})
 	require.NoError(t, err)
 	p, err := peer.Dial(t.Context(), tr, peer.Config{})
 	require.NoError(t, err)

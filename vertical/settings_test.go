@@ -2,6 +2,7 @@ package vertical_test
 
 import (
 	"errors"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"testing"
@@ -13,23 +14,33 @@ import (
 	"github.com/mafalda-sfu/mafalda/vertical"
 )
 
-// freePort returns a UDP port that nobody has.
+// freePort returns a UDP port that was free a moment ago, below those that Workers
+// and the kernel give away.
 func freePort(t testing.TB) uint16 {
 	t.Helper()
-	l, err := net.ListenUDP("udp4", &net.UDPAddr{IP: loopback.AsSlice()})
-	require.NoError(t, err)
-	defer l.Close()
-	return l.LocalAddr().(*net.UDPAddr).AddrPort().Port()
+	for range 200 {
+		port := 5000 + rand.IntN(mafalda.DefaultRTCMinPort-5000)
+		if l, err := net.ListenUDP("udp4", &net.UDPAddr{IP: loopback.AsSlice(), Port: port}); err == nil {
+			l.Close()
+			return uint16(port)
+		}
+	}
+	t.Fatal("no port is free")
+	return 0
+}
+
+// onPort is udp with a fixed port.
+func onPort(port uint16) mafalda.ListenInfo {
+	info := udp[0]
+	info.Port = port
+	return info
 }
 
 // Two virtual Workers share a real one, on which one of them has a fixed port.
 func TestFixedPortAfterUpdateSettings(t *testing.T) {
 	r := newRoom(t, workers(1))
 	port := freePort(t)
-	server, err := r.worker.CreateWebRTCServer(t.Context(), mafalda.WebRTCServerOptions{
-		ListenInfos: []mafalda.ListenInfo{{Protocol: mafalda.ProtocolUDP, IP: loopback, Port: port}},
-	})
-	require.NoError(t, err)
+	server := r.server(t, onPort(port))
 	other, err := r.sfu.CreateWorker(t.Context(), mafalda.WorkerSettings{})
 	require.NoError(t, err)
 	(&room{router: newRouter(t, other)}).direct(t)
@@ -100,10 +111,7 @@ func TestStrangersBelow(t *testing.T) {
 func TestFixedPortAfterADeath(t *testing.T) {
 	for _, n := range []int{1, 2} {
 		r := newRoom(t, workers(n))
-		server, err := r.worker.CreateWebRTCServer(t.Context(), mafalda.WebRTCServerOptions{
-			ListenInfos: []mafalda.ListenInfo{{Protocol: mafalda.ProtocolUDP, IP: loopback, Port: freePort(t)}},
-		})
-		require.NoError(t, err)
+		server := r.server(t, onPort(freePort(t)))
 		create := func() mafalda.WebRTCTransport {
 			tr, err := r.router.CreateWebRTCTransport(t.Context(), mafalda.WebRTCTransportOptions{WebRTCServer: server})
 			require.NoError(t, err)
@@ -121,9 +129,10 @@ func TestFixedPortAfterADeath(t *testing.T) {
 	}
 }
 
-// A herd that joins at once, under a policy that keeps together as long as it can.
+// A herd that joins at once, under a policy that keeps together as long as it can:
+// ten are enough, so that it does not matter how long the hundred take.
 func TestAHerdIsSpread(t *testing.T) {
-	r := newRoom(t, vertical.Options{CPUs: 2, Registry: plenty{}})
+	r := newRoom(t, vertical.Options{CPUs: 2, Registry: plenty{}, WatermarkWorker: 0.1})
 	var herd sync.WaitGroup
 	for range 100 {
 		herd.Go(func() {

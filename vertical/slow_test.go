@@ -97,10 +97,7 @@ func TestWhoGivesUpLeavesNoRouter(t *testing.T) {
 
 func TestWhoGivesUpLeavesNoPort(t *testing.T) {
 	r, g := newSlowRoom(t, now(2))
-	server, err := r.worker.CreateWebRTCServer(t.Context(), mafalda.WebRTCServerOptions{
-		ListenInfos: []mafalda.ListenInfo{{Protocol: mafalda.ProtocolUDP, IP: loopback}},
-	})
-	require.NoError(t, err)
+	server := r.server(t, udp...)
 	// Two real Routers, so that nothing but a server has to be created.
 	a, _, b := r.direct(t), r.direct(t), r.direct(t)
 	require.False(t, vertical.SameWorker(a, b))

@@ -74,7 +74,6 @@ type storm struct {
 	errors    map[string]int
 
 	ssrc      atomic.Uint32
-	kills     bool
 	births    atomic.Int64
 	closes    atomic.Int64
 	unordered atomic.Int64
@@ -98,6 +97,25 @@ func keep[T any](s *storm, list *[]T, v T) {
 	*list = append(*list, v)
 	if len(*list) > 200 {
 		*list = slices.Clone((*list)[100:])
+	}
+}
+
+func closeOne[T mafalda.Lifetime](s *storm, r *rand.Rand, list *[]T) {
+	if x, ok := pick(s, r, list); ok {
+		s.check("Close", x.Close())
+	}
+}
+
+// flip pauses or resumes a Producer or DataProducer.
+func (s *storm) flip(ctx context.Context, r *rand.Rand, x interface {
+	mafalda.Lifetime
+	Pause(context.Context) error
+	Resume(context.Context) error
+}) {
+	if r.IntN(2) == 0 {
+		s.blame("Pause", x, x.Pause(ctx))
+	} else {
+		s.blame("Resume", x, x.Resume(ctx))
 	}
 }
 
@@ -190,21 +208,6 @@ func (s *storm) newRouter(ctx context.Context, w mafalda.Worker) {
 	}
 }
 
-var bothCodecs = []mafalda.RouterRTPCodecCapability{
-	{Kind: mafalda.MediaKindAudio, MIMEType: "audio/opus", ClockRate: 48000, Channels: 2},
-	{Kind: mafalda.MediaKindVideo, MIMEType: "video/VP8", ClockRate: 90000},
-}
-
-func (s *storm) opus(id string) mafalda.ProducerOptions {
-	return mafalda.ProducerOptions{
-		ID: id, Kind: mafalda.MediaKindAudio,
-		RTPParameters: mafalda.RTPParameters{
-			Codecs:    []mafalda.RTPCodecParameters{{MIMEType: "audio/opus", PayloadType: 111, ClockRate: 48000, Channels: 2}},
-			Encodings: []mafalda.RTPEncodingParameters{{SSRC: s.ssrc.Add(1)}},
-		},
-	}
-}
-
 // match looks for a Router with a Transport that can consume a Producer.
 func (s *storm) match(r *rand.Rand) (x mafalda.Router, t mafalda.Transport, p mafalda.Producer, ok bool) {
 	for range 20 {
@@ -244,7 +247,7 @@ func (s *storm) step(r *rand.Rand) {
 		}
 	case n < 24:
 		if x, ok := pick(s, r, &s.workers); ok {
-			v, err := x.CreateWebRTCServer(ctx, mafalda.WebRTCServerOptions{ListenInfos: []mafalda.ListenInfo{{Protocol: mafalda.ProtocolUDP, IP: loopback}}})
+			v, err := x.CreateWebRTCServer(ctx, mafalda.WebRTCServerOptions{ListenInfos: udp})
 			if s.blame("CreateWebRTCServer", x, err) {
 				s.watch(v, &v.Observer().Close)
 				keep(s, &s.servers, v)
@@ -261,11 +264,11 @@ func (s *storm) step(r *rand.Rand) {
 		}
 	case n < 42:
 		if t, ok := pick(s, r, &s.transport); ok {
-			id := ""
+			o := audioOf(s.ssrc.Add(1))
 			if r.IntN(3) == 0 {
-				id = fmt.Sprint("id", r.IntN(20))
+				o.ID = fmt.Sprint("id", r.IntN(20))
 			}
-			p, err := t.Produce(ctx, s.opus(id))
+			p, err := t.Produce(ctx, o)
 			if s.blame("Produce", t, err) {
 				keep(s, &s.producers, p)
 			}
@@ -324,19 +327,11 @@ func (s *storm) step(r *rand.Rand) {
 		}
 	case n < 82:
 		if p, ok := pick(s, r, &s.producers); ok {
-			if r.IntN(2) == 0 {
-				s.blame("Pause", p, p.Pause(ctx))
-			} else {
-				s.blame("Resume", p, p.Resume(ctx))
-			}
+			s.flip(ctx, r, p)
 		}
 	case n < 84:
 		if p, ok := pick(s, r, &s.dataIn); ok {
-			if r.IntN(2) == 0 {
-				s.blame("Pause", p, p.Pause(ctx))
-			} else {
-				s.blame("Resume", p, p.Resume(ctx))
-			}
+			s.flip(ctx, r, p)
 		}
 	case n < 86:
 		if x, ok := pick(s, r, &s.routers); ok {
@@ -363,32 +358,20 @@ func (s *storm) step(r *rand.Rand) {
 			s.blame("UpdateMediaCodecs", x, x.UpdateMediaCodecs(ctx, codecs))
 		}
 	case n < 91:
-		if x, ok := pick(s, r, &s.consumers); ok {
-			s.check("Close", x.Close())
-		}
+		closeOne(s, r, &s.consumers)
 	case n < 93:
-		if x, ok := pick(s, r, &s.producers); ok {
-			s.check("Close", x.Close())
-		}
+		closeOne(s, r, &s.producers)
 	case n < 94:
-		if x, ok := pick(s, r, &s.dataIn); ok {
-			s.check("Close", x.Close())
-		}
+		closeOne(s, r, &s.dataIn)
 	case n < 96:
-		if x, ok := pick(s, r, &s.transport); ok {
-			s.check("Close", x.Close())
-		}
+		closeOne(s, r, &s.transport)
 	case n < 97:
-		if x, ok := pick(s, r, &s.observers); ok {
-			s.check("Close", x.Close())
-		}
-		if x, ok := pick(s, r, &s.servers); ok && r.IntN(3) == 0 {
-			s.check("Close", x.Close())
+		closeOne(s, r, &s.observers)
+		if r.IntN(3) == 0 {
+			closeOne(s, r, &s.servers)
 		}
 	case n < 98:
-		if x, ok := pick(s, r, &s.routers); ok {
-			s.check("Close", x.Close())
-		}
+		closeOne(s, r, &s.routers)
 	case n < 99:
 		if x, ok := pick(s, r, &s.workers); ok && r.IntN(4) == 0 {
 			if r.IntN(2) == 0 {
@@ -397,7 +380,7 @@ func (s *storm) step(r *rand.Rand) {
 				s.blame("Kill", x, x.(mafalda.Killer).Kill(nil))
 			}
 		}
-	case s.kills:
+	default:
 		if x, ok := pick(s, r, &s.transport); ok && r.IntN(2) == 0 {
 			s.check("Kill", vertical.Kill(x, errors.New("planted")))
 		}
@@ -444,7 +427,7 @@ func storms(t *testing.T, policy placement.Policy, below func(mafalda.SFU) mafal
 	real := mafalda.New()
 	inner := below(real)
 	sfu := vertical.New(inner, vertical.Options{CPUs: 3, Registry: &cpus, Policy: policy, Linger: -1})
-	s := &storm{t: t, sfu: sfu, kills: true}
+	s := &storm{t: t, sfu: sfu}
 	steps := 300
 	if *long {
 		steps = 5000
@@ -468,6 +451,7 @@ func storms(t *testing.T, policy placement.Policy, below func(mafalda.SFU) mafal
 	_, most := cpus.now()
 	assert.LessOrEqual(t, most, 3)
 	assert.NoError(t, sfu.Close())
+	assert.Greater(t, s.births.Load(), int64(100), "objects")
 	eventually(t, "each object that was born ends", func() bool { return s.births.Load() == s.closes.Load() })
 	assert.Zero(t, s.unordered.Load(), "Done before Close")
 	t.Logf("%d objects, %d pipes, errors: %v", s.births.Load(), u.PipesMade, s.errors)

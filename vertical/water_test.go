@@ -25,16 +25,19 @@ func (w *loaded) Load(context.Context) (mafalda.Load, error) {
 	return mafalda.Load{CPU: float64(w.load.Load()) / 100, PacketsPerSecond: 7}, nil
 }
 
+// newLoadedRoom is newRoom, over Workers of that load.
+func newLoadedRoom(t *testing.T, load *atomic.Int32, o vertical.Options) *room {
+	t.Helper()
+	return newRoomOn(t, wrap.NewSpace(wrap.Hooks{
+		Worker: func(w *wrap.Worker) mafalda.Worker { return &loaded{w, load} },
+	}).SFU(mafalda.New()), o)
+}
+
 func TestHighWater(t *testing.T) {
 	t.Parallel()
 	var load atomic.Int32
-	space := wrap.NewSpace(wrap.Hooks{Worker: func(w *wrap.Worker) mafalda.Worker { return &loaded{w, &load} }})
-	o := now(1)
-	sfu := vertical.New(space.SFU(mafalda.New()), o)
-	t.Cleanup(func() { assert.NoError(t, sfu.Close()) })
-	w, err := sfu.CreateWorker(t.Context(), mafalda.WorkerSettings{})
-	require.NoError(t, err)
-	r := &room{router: newRouter(t, w)}
+	r := newLoadedRoom(t, &load, now(1))
+	sfu := r.sfu
 	var high, low atomic.Int32
 	sfu.Events().HighWater.On(func(u vertical.Usage) {
 		assert.True(t, u.High)
@@ -69,9 +72,7 @@ func TestLowWaterBelowALowWatermark(t *testing.T) {
 	load.Store(20)
 	o := now(1)
 	o.WatermarkNode = 0.1
-	r := newRoomOn(t, wrap.NewSpace(wrap.Hooks{
-		Worker: func(w *wrap.Worker) mafalda.Worker { return &loaded{w, &load} },
-	}).SFU(mafalda.New()), o)
+	r := newLoadedRoom(t, &load, o)
 	var high, low atomic.Int32
 	r.sfu.Events().HighWater.On(func(vertical.Usage) { high.Add(1) })
 	r.sfu.Events().LowWater.On(func(vertical.Usage) { low.Add(1) })
@@ -100,9 +101,7 @@ func TestHighWaterWhereOthersHaveTheCPUs(t *testing.T) {
 	var cpus few
 	o := now(4)
 	o.Registry = &cpus
-	r := newRoomOn(t, wrap.NewSpace(wrap.Hooks{
-		Worker: func(w *wrap.Worker) mafalda.Worker { return &loaded{w, &load} },
-	}).SFU(mafalda.New()), o)
+	r := newLoadedRoom(t, &load, o)
 	var high, low atomic.Int32
 	r.sfu.Events().HighWater.On(func(u vertical.Usage) { high.Add(1) })
 	r.sfu.Events().LowWater.On(func(u vertical.Usage) { low.Add(1) })
@@ -150,9 +149,7 @@ func TestPolicyKnowsThePackets(t *testing.T) {
 	p := new(witness)
 	o := now(1)
 	o.Policy = p
-	r := newRoomOn(t, wrap.NewSpace(wrap.Hooks{
-		Worker: func(w *wrap.Worker) mafalda.Worker { return &loaded{w, &load} },
-	}).SFU(mafalda.New()), o)
+	r := newLoadedRoom(t, &load, o)
 	r.direct(t)
 	eventually(t, "a measure", func() bool { return r.sfu.Usage().Workers[0].PacketsPerSecond == 7 })
 	r.direct(t)

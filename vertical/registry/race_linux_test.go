@@ -61,11 +61,11 @@ func race(dir string) {
 		}
 		release, err := r.Acquire(2)
 		if err != nil {
-			time.Sleep(time.Duration(rand.IntN(300)) * time.Microsecond)
+			time.Sleep(time.Duration(rand.IntN(300)) * time.Microsecond) // any pace will do
 			continue
 		}
 		fmt.Printf("have %d\n", now())
-		time.Sleep(time.Duration(rand.IntN(1000)) * time.Microsecond)
+		time.Sleep(time.Duration(rand.IntN(1000)) * time.Microsecond) // any moment will do
 		fmt.Printf("gone %d\n", now())
 		release()
 	}
