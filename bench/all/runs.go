@@ -1,6 +1,9 @@
 package main
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"slices"
+)
 
 // A section is a table of the document: runs of one kind.
 type section struct {
@@ -33,18 +36,22 @@ var forwarding = []column{
 	{"forwarded", "forwarded", 3, 0},
 }
 
+// receivers are columns of a run in which they read.
+var receivers = []column{
+	{"first (ms)", "latencyMs.firstReceiver", 2, 0},
+	{"median (ms)", "latencyMs.medianReceiver", 2, 0},
+	{"last (ms)", "latencyMs.lastReceiver", 2, 0},
+}
+
+var timed = column{"timed", "latencyMs.timed", 3, 0}
+
 var sections = []section{
 	{
 		Title: "One to many",
 		Text: "Behind one port unless said otherwise. The last columns are of a run in which receivers read: the time to the\n" +
 			"first, median and last of them, and the last as a multiple of what one burst to all costs. `timed` is the share of\n" +
 			"the packets that were read; below 1 the peers' process had no time, and what it measured was itself.",
-		Columns: append(forwarding[:len(forwarding):len(forwarding)],
-			column{"first (ms)", "latencyMs.firstReceiver", 2, 0},
-			column{"median (ms)", "latencyMs.medianReceiver", 2, 0},
-			column{"last (ms)", "latencyMs.lastReceiver", 2, 0},
-			column{"last / burst", "lastOfTurn", 2, 0},
-			column{"timed", "latencyMs.timed", 3, 0}),
+		Columns: slices.Concat(forwarding, receivers, []column{{"last / burst", "lastOfTurn", 2, 0}, timed}),
 		Runs: []run{
 			{"fanout300", []string{"fanout", "-seconds", "5", "-explain"}},
 			{"fanout300quiet", []string{"fanout", "-seconds", "5", "-feedback=false"}},
@@ -59,11 +66,7 @@ var sections = []section{
 		Title: "Others",
 		Text: "The same fan-out through a forwarder on pion/webrtc, one TrackLocalStaticRTP for each receiver, with its default\n" +
 			"interceptors; and through LiveKit's server with its default configuration. Neither has transport-cc on what it sends.",
-		Columns: append(forwarding[:len(forwarding):len(forwarding)],
-			column{"first (ms)", "latencyMs.firstReceiver", 2, 0},
-			column{"median (ms)", "latencyMs.medianReceiver", 2, 0},
-			column{"last (ms)", "latencyMs.lastReceiver", 2, 0},
-			column{"timed", "latencyMs.timed", 3, 0}),
+		Columns: slices.Concat(forwarding, receivers, []column{timed}),
 		Runs: []run{
 			{"pion300", []string{"peers", "-seconds", "5"}},
 			{"livekit300", []string{"livekit", "-seconds", "5"}},
@@ -73,12 +76,13 @@ var sections = []section{
 		Title: "Meetings",
 		Text: "A grid is 300 Producers with one Consumer each; rooms are 30 of six people with audio and three layers of video.\n" +
 			"The loop has one recvmsg and one sendto for each packet. Latency is that at the share of the cores that is named.",
-		Columns: append(forwarding[:len(forwarding):len(forwarding)],
-			column{"cores", "loaded.cpu", 2, 0},
-			column{"p50 (ms)", "loaded.latencyMs.p50", 2, 0},
-			column{"p99 (ms)", "loaded.latencyMs.p99", 2, 0},
-			column{"GC adds to p99 (ms)", "loaded.gc.addsMs", 2, 0},
-			column{"timed", "loaded.latencyMs.timed", 3, 0}),
+		Columns: slices.Concat(forwarding, []column{
+			{"cores", "loaded.cpu", 2, 0},
+			{"p50 (ms)", "loaded.latencyMs.p50", 2, 0},
+			{"p99 (ms)", "loaded.latencyMs.p99", 2, 0},
+			{"GC adds to p99 (ms)", "loaded.gc.addsMs", 2, 0},
+			{"timed", "loaded.latencyMs.timed", 3, 0},
+		}),
 		Runs: []run{
 			{"grid", []string{"grid", "-seconds", "5", "-explain"}},
 			{"gridTwoWorkers", []string{"grid", "-seconds", "3", "-workers", "2"}},
@@ -107,7 +111,7 @@ var sections = []section{
 			{"median join (ms)", "medianJoinMs", 1, 0},
 			{"p99 of who is there (ms)", "latencyMs.p99", 2, 0},
 			{"before the storm (ms)", "quietLatencyMs.p99", 2, 0},
-			{"timed", "latencyMs.timed", 3, 0},
+			timed,
 		},
 		Runs: []run{{"join", []string{"join"}}},
 	},

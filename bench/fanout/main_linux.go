@@ -31,13 +31,11 @@ func main() {
 // serve brings the SFU to where every consumer gets what is produced, and
 // measures. The first consumer comes alone, so that what all share is there
 // before the others are weighed.
-func (o *options) serve(h *harness.Host) error {
+func (o *options) serve(ctx context.Context, h *harness.Host) error {
 	if o.memProfile != "" {
 		runtime.MemProfileRate = 1
 	}
 	r := &result{Ran: ran{options: *o, Machine: harness.ThisMachine()}}
-	ctx, cancel := context.WithTimeout(context.Background(), o.limit())
-	defer cancel()
 	if err := h.Configure(harness.Config{Peers: 1 + o.Consumers, Suite: o.Suite, Feedback: o.Feedback, Tick: o.Tick}); err != nil {
 		return err
 	}

@@ -12,9 +12,6 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
-	"fmt"
-	"os"
 
 	"github.com/mafalda-sfu/mafalda/bench/internal/harness"
 )
@@ -36,32 +33,17 @@ type result struct {
 
 func main() {
 	o := &options{}
-	f := flag.NewFlagSet("grid", flag.ExitOnError)
+	f := harness.NewFlags("grid")
 	o.Flags(f)
-	f.IntVar(&o.Producers, "producers", 300, "Producers, each with one Consumer, 4 to 2000, even")
-	f.IntVar(&o.Layer.PPS, "pps", 100, "packets per second of each, 1 to 2000")
-	f.IntVar(&o.Layer.Burst, "burst", 4, "packets that are sent back to back, 1 to 64")
-	f.IntVar(&o.Layer.Size, "size", 1100, "bytes of RTP payload, 32 to 1300")
+	f.EvenVar(&o.Producers, "producers", 300, 4, 2000, "Producers, each with one Consumer")
+	f.IntVar(&o.Layer.PPS, "pps", 100, 1, 2000, "packets per second of each")
+	f.BurstVar(&o.Layer.Burst)
+	f.SizeVar(&o.Layer.Size)
 	o.Parse(f)
-	for _, r := range []struct {
-		name           string
-		v, least, most int
-	}{
-		{"producers", o.Producers, 4, 2000}, {"pps", o.Layer.PPS, 1, 2000},
-		{"burst", o.Layer.Burst, 1, 64}, {"size", o.Layer.Size, harness.MinPayload, 1300},
-		{"producers modulo 2", o.Producers % 2, 0, 0},
-	} {
-		if r.v < r.least || r.v > r.most {
-			fmt.Fprintf(os.Stderr, "grid: -%s is %d, want %d to %d\n", r.name, r.v, r.least, r.most)
-			os.Exit(1)
-		}
-	}
 	harness.Main(harness.Program{Name: "grid", Limit: o.Limit(), Workers: o.Workers, Serve: o.serve})
 }
 
-func (o *options) serve(h *harness.Host) error {
-	ctx, cancel := context.WithTimeout(context.Background(), o.Limit())
-	defer cancel()
+func (o *options) serve(ctx context.Context, h *harness.Host) error {
 	if err := h.Configure(o.Config(o.Producers)); err != nil {
 		return err
 	}

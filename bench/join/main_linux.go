@@ -10,9 +10,6 @@ package main
 
 import (
 	"context"
-	"flag"
-	"fmt"
-	"os"
 	"time"
 
 	"github.com/mafalda-sfu/mafalda/bench/internal/harness"
@@ -47,15 +44,11 @@ type result struct {
 
 func main() {
 	o := &options{Layer: harness.Layer{PPS: 100, Burst: 4, Size: 1100}}
-	f := flag.NewFlagSet("join", flag.ExitOnError)
-	f.IntVar(&o.Joins, "joins", 500, "people who join, 10 to 5000")
-	f.IntVar(&o.People, "people", 20, "people in the room, 1 to 500")
-	f.IntVar(&o.AtOnce, "at-once", 16, "joins under way, 1 to 200")
-	f.Parse(os.Args[1:])
-	if f.NArg() > 0 || o.Joins < 10 || o.Joins > 5000 || o.People < 1 || o.People > 500 || o.AtOnce < 1 || o.AtOnce > 200 {
-		fmt.Fprintln(os.Stderr, "join: want 10 to 5000 joins, 1 to 200 at once, to 1 to 500 people")
-		os.Exit(1)
-	}
+	f := harness.NewFlags("join")
+	f.IntVar(&o.Joins, "joins", 500, 10, 5000, "people who join")
+	f.IntVar(&o.People, "people", 20, 1, 500, "people in the room")
+	f.IntVar(&o.AtOnce, "at-once", 16, 1, 200, "joins under way")
+	f.MustParse()
 	harness.Main(harness.Program{Name: "join", Limit: o.limit(), OneCore: true, Serve: o.serve})
 }
 
@@ -66,9 +59,7 @@ func (o *options) longest() time.Duration {
 
 func (o *options) limit() time.Duration { return time.Minute + o.longest() }
 
-func (o *options) serve(h *harness.Host) error {
-	ctx, cancel := context.WithTimeout(context.Background(), o.limit())
-	defer cancel()
+func (o *options) serve(ctx context.Context, h *harness.Host) error {
 	if err := h.Configure(harness.DefaultConfig(1 + o.People + o.Joins)); err != nil {
 		return err
 	}

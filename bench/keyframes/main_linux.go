@@ -9,9 +9,6 @@ package main
 
 import (
 	"context"
-	"flag"
-	"fmt"
-	"os"
 	"time"
 
 	"github.com/mafalda-sfu/mafalda/bench/internal/harness"
@@ -40,17 +37,12 @@ type result struct {
 
 func main() {
 	o := &options{}
-	f := flag.NewFlagSet("keyframes", flag.ExitOnError)
-	f.IntVar(&o.Consumers, "consumers", 300, "Consumers, 1 to 2000")
-	f.DurationVar(&o.Within, "within", 5*time.Second, "time in which they begin, 1s to 1m")
-	f.DurationVar(&o.Delay, "delay", time.Second, "keyFrameRequestDelay of the Producer; 0 for none")
-	f.DurationVar(&o.Encoder, "encoder", 50*time.Millisecond, "time from a request to its key frame, up to 1s")
-	f.Parse(os.Args[1:])
-	if f.NArg() > 0 || o.Consumers < 1 || o.Consumers > 2000 || o.Within < time.Second || o.Within > time.Minute ||
-		o.Delay < 0 || o.Delay > time.Minute || o.Encoder < 0 || o.Encoder > time.Second {
-		fmt.Fprintln(os.Stderr, "keyframes: a value is out of range; see -help")
-		os.Exit(1)
-	}
+	f := harness.NewFlags("keyframes")
+	f.IntVar(&o.Consumers, "consumers", 300, 1, 2000, "Consumers")
+	f.DurationVar(&o.Within, "within", 5*time.Second, time.Second, time.Minute, "time in which they begin")
+	f.DurationVar(&o.Delay, "delay", time.Second, 0, time.Minute, "keyFrameRequestDelay of the Producer, or 0 for none")
+	f.DurationVar(&o.Encoder, "encoder", 50*time.Millisecond, 0, time.Second, "time from a request to its key frame")
+	f.MustParse()
 	harness.Main(harness.Program{Name: "keyframes", Limit: o.limit(), Serve: o.serve})
 }
 
@@ -58,9 +50,7 @@ func (o *options) limit() time.Duration {
 	return time.Minute + 4*o.Within + time.Duration(o.Consumers)*20*time.Millisecond
 }
 
-func (o *options) serve(h *harness.Host) error {
-	ctx, cancel := context.WithTimeout(context.Background(), o.limit())
-	defer cancel()
+func (o *options) serve(ctx context.Context, h *harness.Host) error {
 	if err := h.Configure(harness.DefaultConfig(1 + o.Consumers)); err != nil {
 		return err
 	}

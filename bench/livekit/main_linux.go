@@ -23,10 +23,9 @@
 package main
 
 import (
+	"context"
 	"errors"
-	"flag"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/mafalda-sfu/mafalda/bench/internal/harness"
@@ -56,22 +55,17 @@ const leastForwarded = 0.99
 
 func main() {
 	o := &options{Layer: harness.Layer{PPS: 200, Burst: 4, Size: 1100}}
-	f := flag.NewFlagSet("livekit", flag.ExitOnError)
-	f.IntVar(&o.Consumers, "consumers", 300, "receivers, 1 to 1000")
-	f.IntVar(&o.Seconds, "seconds", 7, "pairs of slices, 3 to 60")
-	f.IntVar(&o.Layer.Burst, "burst", 4, "packets that are sent back to back, 1 to 64")
+	f := harness.NewFlags("livekit")
+	f.IntVar(&o.Consumers, "consumers", 300, 1, 1000, "receivers")
+	f.IntVar(&o.Seconds, "seconds", 7, 3, 60, "pairs of slices")
+	f.BurstVar(&o.Layer.Burst)
 	f.BoolVar(&o.Batch, "batch", false, "let the server send by sendmmsg, 128 packets or 2 ms at a time")
-	f.Parse(os.Args[1:])
-	if f.NArg() > 0 || o.Consumers < 1 || o.Consumers > 1000 || o.Seconds < 3 || o.Seconds > 60 ||
-		o.Layer.Burst < 1 || o.Layer.Burst > 64 {
-		fmt.Fprintln(os.Stderr, "livekit: a value is out of range; see -help")
-		os.Exit(1)
-	}
+	f.MustParse()
 	limit := 90*time.Second + time.Duration(4*o.Seconds)*time.Second + time.Duration(o.Consumers)*100*time.Millisecond
 	harness.Main(harness.Program{Name: "livekit", Limit: limit, Prepare: buildServer, Serve: o.serve})
 }
 
-func (o *options) serve(h *harness.Host) (err error) {
+func (o *options) serve(_ context.Context, h *harness.Host) (err error) {
 	if h.Sink != harness.SinkTUN {
 		return errors.New("the server takes no loopback for an address of its own: it needs a TUN")
 	}

@@ -11,7 +11,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"runtime/debug"
@@ -43,14 +42,10 @@ type result struct {
 
 func main() {
 	o := &options{}
-	f := flag.NewFlagSet("memory", flag.ExitOnError)
-	f.IntVar(&o.Transports, "transports", 1000, "Transports of receivers, 10 to 5000")
-	f.IntVar(&o.Consumers, "consumers", 10, "Consumers on each, 1 to 50")
-	f.Parse(os.Args[1:])
-	if f.NArg() > 0 || o.Transports < 10 || o.Transports > 5000 || o.Consumers < 1 || o.Consumers > 50 {
-		fmt.Fprintln(os.Stderr, "memory: want 10 to 5000 transports with 1 to 50 consumers each")
-		os.Exit(1)
-	}
+	f := harness.NewFlags("memory")
+	f.IntVar(&o.Transports, "transports", 1000, 10, 5000, "Transports of receivers")
+	f.IntVar(&o.Consumers, "consumers", 10, 1, 50, "Consumers on each")
+	f.MustParse()
 	harness.Main(harness.Program{Name: "memory", Limit: o.limit(), Serve: o.serve})
 }
 
@@ -58,9 +53,7 @@ func (o *options) limit() time.Duration {
 	return 2*time.Minute + time.Duration(o.Transports*(20+o.Consumers))*time.Millisecond
 }
 
-func (o *options) serve(h *harness.Host) error {
-	ctx, cancel := context.WithTimeout(context.Background(), o.limit())
-	defer cancel()
+func (o *options) serve(ctx context.Context, h *harness.Host) error {
 	if err := h.Configure(harness.DefaultConfig(1 + o.Transports)); err != nil {
 		return err
 	}

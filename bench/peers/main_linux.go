@@ -12,11 +12,9 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"sync/atomic"
 	"time"
 
@@ -45,21 +43,16 @@ type result struct {
 
 func main() {
 	o := &options{Layer: harness.Layer{PPS: 200, Burst: 4, Size: 1100}}
-	f := flag.NewFlagSet("peers", flag.ExitOnError)
-	f.IntVar(&o.Consumers, "consumers", 300, "receivers, 1 to 2000")
-	f.IntVar(&o.Seconds, "seconds", 7, "pairs of slices, 3 to 60")
-	f.IntVar(&o.Layer.Burst, "burst", 4, "packets that are sent back to back, 1 to 64")
-	f.Parse(os.Args[1:])
-	if f.NArg() > 0 || o.Consumers < 1 || o.Consumers > 2000 || o.Seconds < 3 || o.Seconds > 60 ||
-		o.Layer.Burst < 1 || o.Layer.Burst > 64 {
-		fmt.Fprintln(os.Stderr, "peers: a value is out of range; see -help")
-		os.Exit(1)
-	}
+	f := harness.NewFlags("peers")
+	f.IntVar(&o.Consumers, "consumers", 300, 1, 2000, "receivers")
+	f.IntVar(&o.Seconds, "seconds", 7, 3, 60, "pairs of slices")
+	f.BurstVar(&o.Layer.Burst)
+	f.MustParse()
 	limit := 90*time.Second + time.Duration(4*o.Seconds)*time.Second + time.Duration(o.Consumers)*20*time.Millisecond
 	harness.Main(harness.Program{Name: "peers", Limit: limit, Serve: o.serve})
 }
 
-func (o *options) serve(h *harness.Host) error {
+func (o *options) serve(_ context.Context, h *harness.Host) error {
 	if err := h.Configure(harness.DefaultConfig(1 + o.Consumers)); err != nil {
 		return err
 	}

@@ -11,9 +11,6 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
-	"fmt"
-	"os"
 
 	"github.com/mafalda-sfu/mafalda/bench/internal/harness"
 )
@@ -42,21 +39,15 @@ type result struct {
 
 func main() {
 	o := &options{}
-	f := flag.NewFlagSet("rooms", flag.ExitOnError)
+	f := harness.NewFlags("rooms")
 	o.Flags(f)
-	f.IntVar(&o.Rooms, "rooms", 30, "rooms, 1 to 200")
-	f.IntVar(&o.People, "people", 6, "people in each, 2 to 20")
+	f.IntVar(&o.Rooms, "rooms", 30, 1, 200, "rooms")
+	f.IntVar(&o.People, "people", 6, 2, 20, "people in each")
 	o.Parse(f)
-	if o.Rooms < 1 || o.Rooms > 200 || o.People < 2 || o.People > 20 {
-		fmt.Fprintln(os.Stderr, "rooms: want 1 to 200 rooms of 2 to 20 people")
-		os.Exit(1)
-	}
 	harness.Main(harness.Program{Name: "rooms", Limit: o.Limit(), Workers: o.Workers, Serve: o.serve})
 }
 
-func (o *options) serve(h *harness.Host) error {
-	ctx, cancel := context.WithTimeout(context.Background(), o.Limit())
-	defer cancel()
+func (o *options) serve(ctx context.Context, h *harness.Host) error {
 	people := o.Rooms * o.People
 	if err := h.Configure(o.Config(people)); err != nil {
 		return err

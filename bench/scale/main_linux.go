@@ -13,9 +13,7 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/mafalda-sfu/mafalda/bench/internal/harness"
@@ -51,16 +49,11 @@ type result struct {
 
 func main() {
 	o := &options{Layer: harness.Layer{PPS: 200, Burst: 4, Size: 1100}}
-	f := flag.NewFlagSet("scale", flag.ExitOnError)
-	f.IntVar(&o.Consumers, "consumers", 300, "Consumers of the Producer, 2 to 1000, even")
-	f.IntVar(&o.Pairs, "pairs", 100, "Producers with one Consumer, 1 to 500")
-	f.IntVar(&o.Seconds, "seconds", 7, "pairs of slices, 3 to 60")
-	f.Parse(os.Args[1:])
-	if f.NArg() > 0 || o.Consumers < 2 || o.Consumers > 1000 || o.Consumers%2 != 0 || o.Pairs < 1 || o.Pairs > 500 ||
-		o.Seconds < 3 || o.Seconds > 60 {
-		fmt.Fprintln(os.Stderr, "scale: a value is out of range; see -help")
-		os.Exit(1)
-	}
+	f := harness.NewFlags("scale")
+	f.EvenVar(&o.Consumers, "consumers", 300, 2, 1000, "Consumers of the Producer")
+	f.IntVar(&o.Pairs, "pairs", 100, 1, 500, "Producers with one Consumer")
+	f.IntVar(&o.Seconds, "seconds", 7, 3, 60, "pairs of slices")
+	f.MustParse()
 	harness.Main(harness.Program{Name: "scale", Limit: o.limit(), Workers: 2, Serve: o.serve})
 }
 
@@ -81,9 +74,7 @@ func (o *options) place(peer int) int {
 	return 0
 }
 
-func (o *options) serve(h *harness.Host) error {
-	ctx, cancel := context.WithTimeout(context.Background(), o.limit())
-	defer cancel()
+func (o *options) serve(ctx context.Context, h *harness.Host) error {
 	if err := h.Configure(harness.DefaultConfig(o.peers())); err != nil {
 		return err
 	}

@@ -2,13 +2,9 @@ package harness
 
 import (
 	"encoding/json"
-	"flag"
 	"fmt"
-	"os"
 	"runtime"
 	"time"
-
-	"github.com/mafalda-sfu/mafalda"
 )
 
 // Common are the flags of the benchmarks of meetings.
@@ -29,43 +25,24 @@ type Common struct {
 	cpuProfile, memProfile string
 }
 
-// Flags adds them to a set.
-func (c *Common) Flags(f *flag.FlagSet) {
-	f.IntVar(&c.Seconds, "seconds", 7, "slices of a second, 3 to 60")
-	f.StringVar(&c.Suite, "suite", string(mafalda.SRTPAES128GCM), "SRTP crypto suite")
+// Flags adds them.
+func (c *Common) Flags(f *Flags) {
+	f.IntVar(&c.Seconds, "seconds", 7, 3, 60, "slices of a second")
+	f.SuiteVar(&c.Suite)
 	f.BoolVar(&c.Feedback, "feedback", true, "receivers send reports and transport-cc")
-	f.IntVar(&c.Workers, "workers", 1, "Workers, 1 or 2")
-	f.DurationVar(&c.Loaded, "loaded", 3*time.Second, "duration of each run under load, up to 30s; 0 for none")
-	f.Float64Var(&c.Share, "share", 0.7, "load, of one core for each Worker")
+	f.IntVar(&c.Workers, "workers", 1, 1, 2, "Workers")
+	f.DurationVar(&c.Loaded, "loaded", 3*time.Second, 0, 30*time.Second, "duration of each run under load, or 0 for none")
+	f.Float64Var(&c.Share, "share", 0.7, 0.01, 1, "load, of one core for each Worker")
 	f.BoolVar(&c.Explain, "explain", false, "tell the nanoseconds of each stage, by a profile of slices after the measurement")
 	f.StringVar(&c.cpuProfile, "cpuprofile", "", "write a CPU profile of the server, of slices after the measurement, to this file")
 	f.StringVar(&c.memProfile, "memprofile", "", "write all allocations of such slices to this file; the figures are worthless then")
 }
 
 // Parse parses the arguments of this process and ends it if they are wrong.
-func (c *Common) Parse(f *flag.FlagSet) {
-	f.Parse(os.Args[1:])
+func (c *Common) Parse(f *Flags) {
+	f.MustParse()
 	if c.memProfile != "" {
 		runtime.MemProfileRate = 1
-	}
-	err := error(nil)
-	switch {
-	case f.NArg() > 0:
-		err = fmt.Errorf("unknown argument %q", f.Arg(0))
-	case c.Seconds < 3 || c.Seconds > 60:
-		err = fmt.Errorf("-seconds is %d, want 3 to 60", c.Seconds)
-	case !KnownSuite(c.Suite):
-		err = fmt.Errorf("unknown suite %q", c.Suite)
-	case c.Workers < 1 || c.Workers > 2:
-		err = fmt.Errorf("-workers is %d, want 1 or 2", c.Workers)
-	case c.Loaded < 0 || c.Loaded > 30*time.Second:
-		err = fmt.Errorf("-loaded is %v, want 0 to 30s", c.Loaded)
-	case c.Share < 0.01 || c.Share > 1:
-		err = fmt.Errorf("-share is %v, want 0.01 to 1", c.Share)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, f.Name()+":", err)
-		os.Exit(1)
 	}
 }
 

@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -49,13 +50,15 @@ func (p *Program) serve(sink string) error {
 	}
 	h.peers = peers
 	h.SFU = mafalda.New()
-	return errors.Join(p.Serve(h), h.SFU.Close())
+	ctx, cancel := context.WithTimeout(context.Background(), p.Limit)
+	defer cancel()
+	return errors.Join(p.Serve(ctx, h), h.SFU.Close())
 }
 
 // Configure makes the peers. It comes first, and once.
 func (h *Host) Configure(c Config) error {
-	if !KnownSuite(c.Suite) {
-		return fmt.Errorf("unknown suite %q", c.Suite)
+	if err := knownSuite(c.Suite); err != nil {
+		return err
 	}
 	a, err := h.peers.do(command{Setup: &setupCommand{Config: c, Peers: c.Peers}})
 	if err != nil {

@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -41,8 +42,8 @@ type Program struct {
 	// Prepare, if it is set, comes first, in the process that starts the others.
 	// They inherit its environment.
 	Prepare func() error
-	// Serve is the server's part.
-	Serve func(*Host) error
+	// Serve is the server's part; its context ends after Limit.
+	Serve func(context.Context, *Host) error
 }
 
 // Main runs the part of p that this process has, and ends the process if it

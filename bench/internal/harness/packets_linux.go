@@ -17,7 +17,7 @@ const (
 	vp8Descriptor = 4
 	numberAt      = vp8Descriptor + 10
 	patternAt     = numberAt + 4 + 2
-	MinPayload    = 32
+	minPayload    = 32
 	videoClock    = 90000
 	audioClock    = 48000
 )

@@ -24,8 +24,20 @@ var suites = map[string]suite{
 	string(mafalda.SRTPAES128CM32): {srtp.ProtectionProfileAes128CmHmacSha1_32, dtls.SRTP_AES128_CM_HMAC_SHA1_32, 16, 14, 4},
 }
 
-// KnownSuite tells whether peers have the SRTP crypto suite of that name.
-func KnownSuite(name string) bool { _, ok := suites[name]; return ok }
+// knownSuite returns an error if peers do not have the SRTP crypto suite of that
+// name.
+func knownSuite(name string) error {
+	if _, ok := suites[name]; !ok {
+		return fmt.Errorf("unknown suite %q", name)
+	}
+	return nil
+}
+
+// SuiteVar defines the flag of an SRTP crypto suite.
+func (f *Flags) SuiteVar(p *string) {
+	f.StringVar(p, "suite", string(mafalda.SRTPAES128GCM), "SRTP crypto suite")
+	f.Check(func() error { return knownSuite(*p) })
+}
 
 // context makes an SRTP context of a master key followed by its salt.
 func (s suite) context(master []byte) (*srtp.Context, error) {
