@@ -164,11 +164,10 @@ func (t *sender) send(s *udpSocket) {
 	suspect := int32(-1) // message whose run was refused
 	for next.msg >= 0 {
 		k, rest := t.fill(s, next)
-		r, _, e := syscall.RawSyscall6(unix.SYS_SENDMMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&t.hdrs[0])), uintptr(k),
-			unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
+		r, e := t.call(s, k)
 		t.stats.SendCalls++
 		if e == 0 && r > 0 {
-			t.account(int(r))
+			t.account(r)
 			if suspect == t.parts[0].msg && s.gso {
 				// The datagram alone went out: it was the run that was refused.
 				s.gso = false
@@ -176,7 +175,7 @@ func (t *sender) send(s *udpSocket) {
 			}
 			suspect = -1
 			next = rest
-			if int(r) < k {
+			if r < k {
 				next = t.parts[r]
 			}
 			continue
@@ -220,6 +219,23 @@ func (t *sender) send(s *udpSocket) {
 		suspect = -1
 		next = part{msg: m.next}
 	}
+}
+
+// call sends the first k parts, and returns how many went. A single datagram
+// needs no header, which the kernel would have to read and check first.
+func (t *sender) call(s *udpSocket, k int) (int, syscall.Errno) {
+	const flags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
+	if k == 1 && t.parts[0].segs == 1 {
+		h := &t.hdrs[0].hdr
+		_, _, e := syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(s.fd), uintptr(unsafe.Pointer(h.Iov.Base)), uintptr(h.Iov.Len),
+			flags, uintptr(unsafe.Pointer(h.Name)), uintptr(h.Namelen))
+		if e != 0 {
+			return 0, e
+		}
+		return 1, 0
+	}
+	n, _, e := syscall.RawSyscall6(unix.SYS_SENDMMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&t.hdrs[0])), uintptr(k), flags, 0, 0)
+	return int(n), e
 }
 
 // fill prepares up to 64 headers from the part on, of which msg and off count,
