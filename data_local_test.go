@@ -173,6 +173,43 @@ func TestDataPipesLoseNothing(t *testing.T) {
 	}
 }
 
+// TestDataPipeHasALimit: who sends with the DataConsumer of a pipe, and does not wait,
+// takes no room from those who do.
+func TestDataPipeHasALimit(t *testing.T) {
+	s := testSFU(t)
+	var routers [2]Router
+	for i := range routers {
+		w, err := s.CreateWorker(t.Context(), WorkerSettings{})
+		require.NoError(t, err)
+		routers[i] = testRouter(t, w)
+	}
+	in, out := testDirect(t, routers[0]), testDirect(t, routers[1])
+	piped := func() (DataProducer, DataConsumer, DataConsumer) {
+		p, err := in.ProduceData(t.Context(), DataProducerOptions{})
+		require.NoError(t, err)
+		pipe, err := routers[0].PipeToRouter(t.Context(), PipeToRouterOptions{DataProducerID: p.ID(), Router: routers[1]})
+		require.NoError(t, err)
+		c, err := out.ConsumeData(t.Context(), DataConsumerOptions{DataProducerID: pipe.PipeDataProducer.ID()})
+		require.NoError(t, err)
+		return p, pipe.PipeDataConsumer, c
+	}
+	_, near, slow := piped()
+	p, _, c := piped()
+	let, heard := make(chan struct{}), make(chan string, 1)
+	slow.Events().Message.On(func(DataMessage) { <-let })
+	c.Events().Message.On(func(m DataMessage) { heard <- string(m.Data) })
+	var err error
+	for range 1000 { // 200 MB
+		if _, err = near.Send(t.Context(), DataMessage{Data: make([]byte, 200_000)}); err != nil {
+			break
+		}
+	}
+	require.ErrorIs(t, err, ErrUnavailable)
+	require.NoError(t, p.Send(TextMessage("x")))
+	close(let)
+	require.Equal(t, "x", wait(t, heard, "message"))
+}
+
 // What is piped, said and closed again leaves nothing behind in the pipe, which
 // stays.
 func TestDataPipesEnd(t *testing.T) {

@@ -170,8 +170,9 @@ func (c *dataConsumer) forward(msg *DataMessage) {
 		return
 	}
 	// Whom should the error be told? What it means was counted, and notified.
-	_, _ = c.send(msg.PPID, data)
-	if c.t.crossing != nil && c.t.sctp.sctp.Crowded() {
+	patiently := c.t.crossing != nil // see crowd
+	_, _ = c.send(msg.PPID, data, patiently)
+	if patiently && c.t.sctp.sctp.Crowded() {
 		c.m.crowded = append(c.m.crowded, c.t.sctp)
 	}
 }
@@ -186,11 +187,16 @@ func (c *dataConsumer) tell(ppid uint32, data []byte) {
 	c.m.notify(c.id, DataConsumerMessage{PPID: ppid, Data: data})
 }
 
-// send queues a message for the peer.
-func (c *dataConsumer) send(ppid uint32, data []byte) (buffered uint32, err error) {
+// send queues a message for the peer, patiently if its senders wait when there are
+// many.
+func (c *dataConsumer) send(ppid uint32, data []byte, patiently bool) (buffered uint32, err error) {
 	c.messages++
 	c.bytes += uint64(len(data))
-	buffered, err = c.t.sctp.sctp.Send(c.stream.StreamID, ppid, data)
+	if patiently {
+		buffered, err = c.t.sctp.sctp.SendPatiently(c.stream.StreamID, ppid, data)
+	} else {
+		buffered, err = c.t.sctp.sctp.Send(c.stream.StreamID, ppid, data)
+	}
 	if err != nil {
 		c.m.droppedMessage(err, "dataConsumer", c.id, len(data))
 	}
@@ -247,7 +253,7 @@ func (m *Machine) SendData(id string, ppid uint32, data []byte) (buffered uint32
 	case !c.active():
 		return 0, invalidState("message send failed")
 	}
-	return c.send(ppid, data)
+	return c.send(ppid, data, false)
 }
 
 // SetSubchannels replaces the subchannels of a DataConsumer and returns them.

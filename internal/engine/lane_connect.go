@@ -72,9 +72,6 @@ func (m *Machine) connectPipeInMemory(
 	l.pipes[own] = p
 	p.lane, p.number = l, own
 	p.t.crossing = &crossing{lane: l, to: other}
-	if a := p.t.sctp; a != nil {
-		a.sctp.Patient() // see crowd
-	}
 	p.connect(remote)
 	return p, nil
 }

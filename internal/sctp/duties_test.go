@@ -232,9 +232,13 @@ func TestLimitOfMessages(t *testing.T) {
 func TestPatient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x, y := pair(t, Config{SendBufferSize: 100000, PerStreamSendQueueLimit: 100000}, Config{})
+		var message [10000]byte
 		x.openOut(0, ordered)
 		y.openIn(0, ordered)
-		x.do(func() { x.a.Patient() })
+		write := func() (err error) {
+			x.do(func() { _, err = x.a.SendPatiently(0, 51, message[:]) })
+			return err
+		}
 		crowded := func() (is bool) {
 			x.do(func() { is = x.a.Crowded() })
 			return is
@@ -251,18 +255,17 @@ func TestPatient(t *testing.T) {
 			}
 		}
 		require.False(t, crowded())
-		var message [10000]byte
 		for range 2 {
 			x.do(func() { x.drop = carriesData })
 			sent := 0
 			for ; !crowded(); sent++ {
-				_, err := x.write(0, 51, message[:])
-				require.NoError(t, err)
+				require.NoError(t, write())
 				synctest.Wait()
 			}
 			require.GreaterOrEqual(t, sent*len(message), crowd)
-			_, err := x.write(0, 51, message[:]) // who has not looked yet
-			require.NoError(t, err)
+			require.NoError(t, write(), "who has not looked yet")
+			_, err := x.write(0, 51, message[:])
+			require.ErrorIs(t, err, ErrSendBufferFull, "who does not look")
 			x.do(func() { x.drop = nil })
 			for range sent + 1 {
 				y.message()
@@ -274,7 +277,7 @@ func TestPatient(t *testing.T) {
 		x.do(func() {
 			x.drop = carriesData
 			for range maxWaiting / 2 {
-				_, err := x.a.Send(0, 51, []byte{1})
+				_, err := x.a.SendPatiently(0, 51, []byte{1})
 				require.NoError(t, err)
 			}
 			require.True(t, x.a.Crowded(), "as many messages as bytes")
@@ -287,7 +290,7 @@ func TestPatient(t *testing.T) {
 			var err error
 			sent := 0
 			for ; err == nil && sent < 2*patience; sent += len(message) {
-				_, err = x.a.Send(1, 51, message[:])
+				_, err = x.a.SendPatiently(1, 51, message[:])
 			}
 			require.ErrorIs(t, err, ErrSendBufferFull, "there is an end to it")
 			require.GreaterOrEqual(t, sent, patience)

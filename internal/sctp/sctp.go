@@ -148,7 +148,7 @@ const (
 	maxWaiting = 1 << 16
 
 	crowd    = DefaultSendBufferSize / 2 // bytes that wait to be sent, see Crowded
-	patience = 64 << 20                  // bytes that may wait after Patient
+	patience = 64 << 20                  // bytes that may wait, see SendPatiently
 )
 
 // Config says how an Association works. Post, Send and Handle are required;
@@ -242,7 +242,6 @@ type Association struct {
 	window  window    // guarded by mu
 	heard   time.Time // guarded by mu; when the last packet came
 	failure error     // guarded by mu; why we end it, nil if the peer did
-	patient bool      // guarded by mu; after Patient
 	crowded bool      // guarded by mu; Relieved is to come
 }
 

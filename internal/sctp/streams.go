@@ -102,6 +102,17 @@ func (a *Association) resetLocked(s *stream) {
 // [ErrNoStream], [ErrClosed], [ErrEmptyMessage], [ErrMessageTooLarge],
 // [ErrSendBufferFull].
 func (a *Association) Send(id uint16, ppid uint32, data []byte) (buffered uint32, err error) {
+	return a.send(id, ppid, data, int(a.cfg.SendBufferSize), int(a.cfg.PerStreamSendQueueLimit))
+}
+
+// SendPatiently is Send for those who look at Crowded after each message, and then
+// stop: more may wait than Config allows, so that nothing of theirs is lost.
+func (a *Association) SendPatiently(id uint16, ppid uint32, data []byte) (buffered uint32, err error) {
+	return a.send(id, ppid, data, patience, patience)
+}
+
+// send is Send with limits, in bytes, of all that waits and of that on the stream.
+func (a *Association) send(id uint16, ppid uint32, data []byte, most, ofStream int) (buffered uint32, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	t := &a.table
@@ -115,9 +126,7 @@ func (a *Association) Send(id uint16, ppid uint32, data []byte) (buffered uint32
 		return a.bufferedLocked(s), ErrEmptyMessage
 	case len(data) > int(a.cfg.MaxSendMessageSize):
 		return a.bufferedLocked(s), ErrMessageTooLarge
-	case t.waiting >= maxWaiting, a.patient && t.queued+t.given >= patience,
-		!a.patient && t.queued+t.given >= int(a.cfg.SendBufferSize),
-		!a.patient && s.unsent() >= int(a.cfg.PerStreamSendQueueLimit):
+	case t.waiting >= maxWaiting, t.queued+t.given >= most, s.unsent() >= ofStream:
 		return a.bufferedLocked(s), ErrSendBufferFull
 	}
 	m := message{ppid: ppid, data: append([]byte(nil), data...)}
@@ -127,14 +136,6 @@ func (a *Association) Send(id uint16, ppid uint32, data []byte) (buffered uint32
 	t.push(s, m)
 	a.signal()
 	return a.bufferedLocked(s), nil
-}
-
-// Patient lets more wait to be sent than Config allows, for senders that look at
-// Crowded after each message and then stop: nothing of theirs is lost.
-func (a *Association) Patient() {
-	a.mu.Lock()
-	a.patient = true
-	a.mu.Unlock()
 }
 
 // Crowded reports whether so much waits to be sent that senders should stop. If
