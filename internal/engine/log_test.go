@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/mafalda-sfu/mafalda/internal/dtls"
 	"github.com/mafalda-sfu/mafalda/internal/rtp"
 	"github.com/mafalda-sfu/mafalda/internal/srtp"
 )
@@ -57,4 +58,21 @@ func TestLogFlood(t *testing.T) {
 			r.m.droppedMessage("for no reason", "transport", tr.id, len(junk))
 		}))
 	}
+}
+
+// TestLogDeath: the stack is logged once, also by a handler of text, which writes
+// errors with %+v.
+func TestLogDeath(t *testing.T) {
+	var b bytes.Buffer
+	w, err := Start(Config{
+		Certificate: testCertificate(), Limiter: dtls.NewLimiter(0), RTCMinPort: 20000, RTCMaxPort: 40000,
+		Notify: func(Notification) {}, Logger: slog.New(slog.NewTextHandler(&b, nil)),
+	})
+	require.NoError(t, err)
+	t.Cleanup(w.Close)
+	_, err = Run(t.Context(), w, func(*Machine) error { panic("planted") })
+	require.ErrorIs(t, err, ErrClosed)
+	<-w.Told()
+	assert.Contains(t, b.String(), `error="panic: planted" stack=`)
+	assert.Equal(t, 1, strings.Count(b.String(), "TestLogDeath.func"), b.String())
 }

@@ -218,7 +218,7 @@ func (w *Worker) end(m *Machine) {
 	}
 	w.drv.Close()
 	if why != nil {
-		m.log.Error("worker died", "error", why, "stack", string(why.Stack))
+		m.log.Error("worker died", "error", why.Error(), "stack", string(why.Stack))
 	} else {
 		m.log.Debug("worker closed")
 	}
