@@ -2,7 +2,9 @@ package mafalda
 
 import (
 	"encoding/binary"
+	"errors"
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -208,6 +210,55 @@ func TestDataPipeHasALimit(t *testing.T) {
 	require.NoError(t, p.Send(TextMessage("x")))
 	close(let)
 	require.Equal(t, "x", wait(t, heard, "message"))
+}
+
+// TestDataPipesInARing: what goes through two pipes each, of three that make a ring,
+// goes on, however much is sent.
+func TestDataPipesInARing(t *testing.T) {
+	const total = 600 // messages of 50 KB from each
+	s := testSFU(t)
+	var routers [3]Router
+	for i := range routers {
+		w, err := s.CreateWorker(t.Context(), WorkerSettings{})
+		require.NoError(t, err)
+		routers[i] = testRouter(t, w)
+	}
+	var senders sync.WaitGroup
+	defer senders.Wait()
+	defer s.Close() // ends those that wait
+	var heard [3]chan uint32
+	for i := range routers {
+		p, err := testDirect(t, routers[i]).ProduceData(t.Context(), DataProducerOptions{})
+		require.NoError(t, err)
+		for hop := i; hop < i+2; hop++ {
+			_, err := routers[hop%3].PipeToRouter(t.Context(), PipeToRouterOptions{DataProducerID: p.ID(), Router: routers[(hop+1)%3]})
+			require.NoError(t, err)
+		}
+		c, err := testDirect(t, routers[(i+2)%3]).ConsumeData(t.Context(), DataConsumerOptions{DataProducerID: p.ID()})
+		require.NoError(t, err)
+		heard[i] = make(chan uint32, total)
+		c.Events().Message.On(func(m DataMessage) { heard[i] <- binary.BigEndian.Uint32(m.Data) })
+		senders.Go(func() {
+			data := make([]byte, 50_000)
+			for n := uint32(0); n < total; {
+				binary.BigEndian.PutUint32(data, n)
+				err := p.Send(DataMessage{Data: data})
+				switch {
+				case err == nil:
+					n++
+				case errors.Is(err, ErrUnavailable):
+					time.Sleep(time.Millisecond) // until there may be room
+				default:
+					return
+				}
+			}
+		})
+	}
+	for i := range heard {
+		for n := range uint32(total) {
+			require.Equal(t, n, wait(t, heard[i], "message"))
+		}
+	}
 }
 
 // What is piped, said and closed again leaves nothing behind in the pipe, which

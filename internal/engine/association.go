@@ -133,6 +133,8 @@ func (a *association) handle(e sctp.Event) {
 		if c := t.outStreams[e.Stream]; c != nil {
 			m.notify(c.id, DataConsumerBufferedAmountLow{Amount: e.Buffered})
 		}
+	case sctp.Unjammed:
+		a.crowd.clear()
 	case sctp.Relieved:
 		a.crowd.relieve(m)
 	}
@@ -165,7 +167,7 @@ func (a *association) receive(stream uint16, ppid uint32, data []byte) {
 		m.backlog.stop()
 	}
 	for _, to := range m.takeCrowded() {
-		to.crowd.delay(a)
+		to.delay(a)
 	}
 }
 

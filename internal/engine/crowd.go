@@ -9,10 +9,12 @@ import (
 // A crowd is who waits for room in a pipe that is connected in memory. Nothing is
 // lost on the way to a Router of the same process, as nothing is on the way to
 // another transport of one Router: while much is in the pipe, who sends into it
-// has to stop. Who waits is held by that pipe alone, so that no two wait for each
-// other.
+// has to stop. Where pipes make a ring, as those of three Routers on several Workers
+// each do, they could all wait for each other, for ever. So another pipe has to stop
+// much later than who is the source: what is on its way goes on, and there is room.
 type crowd struct {
 	peers     []*association // whose messages are not taken
+	pipes     []*association // the same of other pipes
 	producers []string       // of which the application may hand in nothing
 }
 
@@ -24,12 +26,27 @@ func (m *Machine) takeCrowded() []*association {
 	return list
 }
 
-// delay lets a peer wait.
-func (c *crowd) delay(peer *association) {
-	if !slices.Contains(c.peers, peer) {
-		c.peers = append(c.peers, peer)
+// delay lets a peer of a crowded association wait.
+func (a *association) delay(peer *association) {
+	list := &a.crowd.peers
+	if peer.t.crossing != nil {
+		if !a.sctp.Jammed() {
+			return
+		}
+		list = &a.crowd.pipes
+	}
+	if !slices.Contains(*list, peer) {
+		*list = append(*list, peer)
 		peer.hold()
 	}
+}
+
+// clear lets the pipes go on.
+func (c *crowd) clear() {
+	for _, a := range c.pipes {
+		a.letGo()
+	}
+	c.pipes = nil
 }
 
 // refuse lets the application wait that hands in messages of a DataProducer.
@@ -42,6 +59,7 @@ func (c *crowd) refuse(m *Machine, producerID string) {
 
 // relieve lets all go on.
 func (c *crowd) relieve(m *Machine) {
+	c.clear()
 	for _, a := range c.peers {
 		a.letGo()
 	}

@@ -294,7 +294,13 @@ func TestPatient(t *testing.T) {
 			}
 			require.ErrorIs(t, err, ErrSendBufferFull, "there is an end to it")
 			require.GreaterOrEqual(t, sent, patience)
+			require.True(t, x.a.Crowded())
+			require.True(t, x.a.Jammed())
+			x.a.CloseOutbound(1)
+			require.False(t, x.a.Jammed())
 		})
+		require.Equal(t, Unjammed, x.next().Kind)
+		require.True(t, relieved())
 	})
 }
 

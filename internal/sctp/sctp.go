@@ -73,6 +73,8 @@ const (
 	BufferedLow
 	// Relieved: after Crowded reported true, little waits to be sent again.
 	Relieved
+	// Unjammed: after Jammed reported true, half as much waits.
+	Unjammed
 )
 
 // An Event is something that happened. What it refers to is the receiver's.
@@ -148,6 +150,7 @@ const (
 	maxWaiting = 1 << 16
 
 	crowd    = DefaultSendBufferSize / 2 // bytes that wait to be sent, see Crowded
+	jam      = 32 << 20                  // bytes that wait to be sent, see Jammed
 	patience = 64 << 20                  // bytes that may wait, see SendPatiently
 )
 
@@ -243,6 +246,7 @@ type Association struct {
 	heard   time.Time // guarded by mu; when the last packet came
 	failure error     // guarded by mu; why we end it, nil if the peer did
 	crowded bool      // guarded by mu; Relieved is to come
+	jammed  bool      // guarded by mu; Unjammed is to come
 }
 
 // New returns an Association that waits for a packet, or Start. It has no

@@ -150,16 +150,31 @@ func (a *Association) Crowded() bool {
 	return a.crowded
 }
 
+// Jammed reports whether much more waits than it takes to be crowded. If so,
+// Unjammed comes later, or the end of the association.
+func (a *Association) Jammed() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	t := &a.table
+	if t.queued+t.given > jam || t.waiting > maxWaiting/2 {
+		a.jammed = true
+	}
+	return a.jammed
+}
+
 // relieve is called after something does not wait any more. It tells once that
-// an association is not crowded now.
+// an association is not jammed now, or not crowded.
 func (a *Association) relieve() {
 	a.mu.Lock()
 	t := &a.table
+	unjammed := a.jammed && t.queued+t.given <= jam/2 && t.waiting <= maxWaiting/4
 	relieved := a.crowded && t.queued+t.given <= crowd/2 && t.waiting <= maxWaiting/8
-	if relieved {
-		a.crowded = false
-	}
+	a.jammed = a.jammed && !unjammed
+	a.crowded = a.crowded && !relieved
 	a.mu.Unlock()
+	if unjammed {
+		a.box.event(Event{Kind: Unjammed})
+	}
 	if relieved {
 		a.box.event(Event{Kind: Relieved})
 	}
