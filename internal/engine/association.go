@@ -73,6 +73,7 @@ func (t *transport) enableSCTP(o SCTPOptions, send func([]byte)) {
 		},
 		Handle: a.handle,
 	})
+	a.crowd.late.Init(func(time.Duration) { a.crowd.clear(m, false) })
 	t.sctp = a
 }
 
@@ -134,7 +135,7 @@ func (a *association) handle(e sctp.Event) {
 			m.notify(c.id, DataConsumerBufferedAmountLow{Amount: e.Buffered})
 		}
 	case sctp.Unjammed:
-		a.crowd.clear()
+		a.crowd.clear(m, true)
 	case sctp.Relieved:
 		a.crowd.relieve(m)
 	}

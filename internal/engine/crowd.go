@@ -4,18 +4,29 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
+
+	"github.com/mafalda-sfu/mafalda/internal/timer"
 )
+
+// pipeWait is how long a pipe waits for another one.
+const pipeWait = 10 * time.Second
 
 // A crowd is who waits for room in a pipe that is connected in memory. Nothing is
 // lost on the way to a Router of the same process, as nothing is on the way to
 // another transport of one Router: while much is in the pipe, who sends into it
 // has to stop. Where pipes make a ring, as those of three Routers on several Workers
 // each do, they could all wait for each other, for ever. So another pipe has to stop
-// much later than who is the source: what is on its way goes on, and there is room.
+// much later than who is the source, so that what is on its way goes on and finds
+// room, and not for long: if a listener has filled all of a ring, it comes to an end.
+// Then there may be no room any more, and messages are dropped.
 type crowd struct {
 	peers     []*association // whose messages are not taken
 	pipes     []*association // the same of other pipes
 	producers []string       // of which the application may hand in nothing
+
+	late  timer.Timer // pipes have waited for long
+	brisk bool        // pipes do not wait, until there is much more room
 }
 
 // takeCrowded returns the pipes that the last message found crowded. The slice is
@@ -30,10 +41,13 @@ func (m *Machine) takeCrowded() []*association {
 func (a *association) delay(peer *association) {
 	list := &a.crowd.peers
 	if peer.t.crossing != nil {
-		if !a.sctp.Jammed() {
+		if a.crowd.brisk || !a.sctp.Jammed() {
 			return
 		}
 		list = &a.crowd.pipes
+		if m := a.t.m; !a.crowd.late.Pending() {
+			m.wheel.Set(&a.crowd.late, m.now+pipeWait)
+		}
 	}
 	if !slices.Contains(*list, peer) {
 		*list = append(*list, peer)
@@ -41,8 +55,10 @@ func (a *association) delay(peer *association) {
 	}
 }
 
-// clear lets the pipes go on.
-func (c *crowd) clear() {
+// clear lets the pipes go on, since there is room or in spite of there being none.
+func (c *crowd) clear(m *Machine, room bool) {
+	m.wheel.Stop(&c.late)
+	c.brisk = !room
 	for _, a := range c.pipes {
 		a.letGo()
 	}
@@ -59,14 +75,14 @@ func (c *crowd) refuse(m *Machine, producerID string) {
 
 // relieve lets all go on.
 func (c *crowd) relieve(m *Machine) {
-	c.clear()
+	c.clear(m, true)
 	for _, a := range c.peers {
 		a.letGo()
 	}
 	for _, id := range c.producers {
 		m.refused.remove(id)
 	}
-	*c = crowd{}
+	c.peers, c.producers = nil, nil
 }
 
 // refusals are the DataProducers of one Worker that take no messages of the
