@@ -581,7 +581,7 @@ func testSCTPPipe(t *testing.T, s *suite) {
 
 func testSCTPSlowListener(t *testing.T, s *suite) {
 	const size = 50_000
-	total := 700 + 300*s.Pipes // 35 MB and 15 for each pipe: more than windows and Workers hold
+	total := 700 + 600*s.Pipes // 35 MB and 30 for each pipe: more than windows, pipes and Workers hold
 	r := s.room(t)
 	e := r.plainDataEnd(t, mafalda.PlainTransportOptions{})
 	p := produceData(t, e.transport, mafalda.DataProducerOptions{SCTPStreamParameters: stream(1)})

@@ -208,6 +208,9 @@ func (a *association) close() {
 	}
 	a.sctp.Close()
 	a.crowd.relieve(a.t.m)
+	if a.holds > 0 {
+		a.t.m.unhold(a)
+	}
 	a.t.m.busy += a.sctp.Busy()
 	a.mute = true
 }

@@ -85,6 +85,20 @@ func (c *crowd) relieve(m *Machine) {
 	c.peers, c.producers = nil, nil
 }
 
+// unhold forgets an association that is closed while it is held, by whatever may
+// be stuck for long.
+func (m *Machine) unhold(a *association) {
+	same := func(x *association) bool { return x == a }
+	m.suspended = slices.DeleteFunc(m.suspended, same)
+	for _, t := range m.transports {
+		if t.sctp != nil {
+			c := &t.sctp.crowd
+			c.peers, c.pipes = slices.DeleteFunc(c.peers, same), slices.DeleteFunc(c.pipes, same)
+		}
+	}
+	a.holds = 0
+}
+
 // refusals are the DataProducers of one Worker that take no messages of the
 // application for now, each with how many pipes it waits for. Any goroutine may
 // ask.

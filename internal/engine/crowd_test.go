@@ -50,6 +50,11 @@ func TestCrowd(t *testing.T) {
 	full.crowd.clear(w.m, true) // as if half had gone
 	delayed()
 	require.Equal(t, []int{1, 1}, []int{source.holds, pipe.holds})
+	gone := of("gone", 1003)
+	full.delay(gone)
+	require.Len(t, full.crowd.peers, 2)
+	require.NoError(t, w.m.CloseTransport("gone"))
+	require.Equal(t, []*association{source}, full.crowd.peers, "who is closed is not kept")
 	require.NoError(t, w.m.CloseTransport("full"))
 	require.Equal(t, []int{0, 0}, []int{source.holds, pipe.holds})
 	require.False(t, w.m.refused.has("p"))
