@@ -60,6 +60,8 @@ func FuzzOptions(f *testing.F) {
 	})
 }
 
+var certificate, certificateKey, _ = mafalda.GenerateDTLSCertificate()
+
 // A source makes choices of bytes; when they are used up each is the first.
 type source struct{ b []byte }
 
@@ -185,6 +187,9 @@ func (x *bench) call() (name string, err error) {
 			o = mafalda.WebRTCTransportOptions{WebRTCServer: x.servers[s.n(len(x.servers))]}
 		}
 		o.EnableSCTP = s.n(2) == 0
+		if s.n(4) == 3 {
+			o.DTLSCertificate, o.DTLSPrivateKey = certificate, certificateKey
+		}
 		x.mutate(&o)
 		_, err = x.router.CreateWebRTCTransport(ctx, o)
 		return "CreateWebRTCTransport", err

@@ -289,7 +289,8 @@ func TestDefaultSFU(t *testing.T) {
 	assert.Equal(t, SupportedRTPCapabilities(), New().SupportedRTPCapabilities())
 }
 
-// TestCertificate gives a Worker a certificate and looks for its fingerprint.
+// TestCertificate gives a Worker a certificate, and a transport another one, and looks
+// for their fingerprints.
 func TestCertificate(t *testing.T) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
@@ -318,6 +319,16 @@ func TestCertificate(t *testing.T) {
 		prints = append(prints, tr.DTLSParameters().Fingerprints)
 	}
 	assert.Equal(t, prints[0], prints[1])
+
+	own := WebRTCTransportOptions{ListenInfos: []ListenInfo{udp()}}
+	own.DTLSCertificate, own.DTLSPrivateKey, err = GenerateDTLSCertificate()
+	require.NoError(t, err)
+	w, err := s.CreateWorker(t.Context(), settings)
+	require.NoError(t, err)
+	tr, err := testRouter(t, w).CreateWebRTCTransport(t.Context(), own)
+	require.NoError(t, err)
+	assert.NotEqual(t, prints[0], tr.DTLSParameters().Fingerprints)
+
 	settings.DTLSPrivateKeyFile = settings.DTLSCertificateFile
 	_, err = s.CreateWorker(t.Context(), settings)
 	assert.ErrorIs(t, err, ErrInvalidArgument)

@@ -77,6 +77,13 @@ func TestWorkerProcess(t *testing.T) {
 	assert.Equal(t, 1, paused)
 	assert.True(t, c.ProducerPaused())
 
+	o := WebRTCTransportOptions{ListenInfos: []ListenInfo{udp()}}
+	var err error
+	o.DTLSCertificate, o.DTLSPrivateKey, err = GenerateDTLSCertificate()
+	require.NoError(t, err)
+	_, err = r.CreateWebRTCTransport(t.Context(), o)
+	require.ErrorIs(t, err, errors.ErrUnsupported)
+
 	dump, err := r.Dump(t.Context())
 	require.NoError(t, err)
 	assert.Equal(t, []string{d.ID()}, dump.TransportIDs)

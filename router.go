@@ -27,7 +27,8 @@ type Router interface {
 
 	// CreateWebRTCTransport creates a Transport for a browser or the like.
 	// Errors: [ErrInvalidArgument]; [ErrInvalidState] when the WebRTCServer is
-	// closed; [ErrUnavailable]; [ErrClosed].
+	// closed; [errors.ErrUnsupported] for a DTLSCertificate on a Worker with a
+	// WorkerBin; [ErrUnavailable]; [ErrClosed].
 	CreateWebRTCTransport(ctx context.Context, o WebRTCTransportOptions) (WebRTCTransport, error)
 	// CreatePlainTransport creates a Transport for RTP over UDP, as ffmpeg or
 	// GStreamer speak it. Errors: [ErrInvalidArgument], [ErrUnavailable], [ErrClosed].

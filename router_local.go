@@ -3,6 +3,7 @@ package mafalda
 import (
 	"context"
 
+	"github.com/mafalda-sfu/mafalda/internal/dtls"
 	"github.com/mafalda-sfu/mafalda/internal/engine"
 )
 
@@ -71,6 +72,12 @@ func (r *router) CreateWebRTCTransport(ctx context.Context, o WebRTCTransportOpt
 		e.ServerID = server.id
 	} else {
 		e.ListenInfos = engineListenInfos(o.ListenInfos)
+	}
+	if o.DTLSCertificate != "" {
+		var err error
+		if e.Certificate, err = dtls.Load([]byte(o.DTLSCertificate), []byte(o.DTLSPrivateKey)); err != nil {
+			return nil, r.fail(op, invalid("%v", err))
+		}
 	}
 	t := newWebRTCTransport(r, server, o.AppData)
 	e.ID = t.id

@@ -2,6 +2,7 @@ package mafalda
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/hex"
 	"slices"
 	"strings"
@@ -34,6 +35,13 @@ type WebRTCTransportOptions struct {
 	// 600,000.
 	InitialAvailableOutgoingBitrate int
 
+	// DTLSCertificate and DTLSPrivateKey are the certificate of this Transport
+	// alone and its ECDSA, RSA or Ed25519 key, both in PEM: both or none, as
+	// [GenerateDTLSCertificate] returns them. Empty means those of the Worker, as
+	// for all transports of mediasoup. A Worker with a WorkerBin can't have them:
+	// [errors.ErrUnsupported].
+	DTLSCertificate, DTLSPrivateKey string
+
 	SCTPOptions
 
 	// AppData is kept as it is.
@@ -62,6 +70,11 @@ func (o *WebRTCTransportOptions) Validate() error {
 	}
 	if err := validateOutgoingBitrate(o.InitialAvailableOutgoingBitrate); err != nil {
 		return err
+	}
+	if o.DTLSCertificate != "" || o.DTLSPrivateKey != "" {
+		if _, err := tls.X509KeyPair([]byte(o.DTLSCertificate), []byte(o.DTLSPrivateKey)); err != nil {
+			return invalid("DTLSCertificate and DTLSPrivateKey: %v", err)
+		}
 	}
 	return o.validateSCTP()
 }

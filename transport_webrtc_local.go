@@ -26,6 +26,18 @@ type webRTCTransport struct {
 
 var _ WebRTCTransport = (*webRTCTransport)(nil)
 
+// GenerateDTLSCertificate returns a fresh self-signed certificate and its key, ECDSA
+// on P-256, in PEM: like those of a Worker, for [WebRTCTransportOptions]. The
+// certificate is good for ten years.
+func GenerateDTLSCertificate() (certificate, privateKey string, err error) {
+	c, err := dtls.Generate(nil)
+	if err != nil {
+		return "", "", err
+	}
+	key, err := c.KeyPEM()
+	return c.PEM(), key, err
+}
+
 func newWebRTCTransport(r *router, server *webRTCServer, data any) *webRTCTransport {
 	t := new(webRTCTransport)
 	t.init(r, "WebRTCTransport", TransportTypeWebRTC, data)

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -71,6 +72,11 @@ var dtlsCases = []testCase{
 		explanation: "a Worker uses the certificate of its settings",
 		upstream:    []string{"Worker 2"},
 		run:         testDTLSCertificateFiles,
+	},
+	{
+		name:        "DTLS/TransportCertificate",
+		explanation: "a transport uses the certificate of its options, and others that of the Worker, or that is unsupported; a bad one is an invalid argument",
+		run:         testDTLSTransportCertificate,
 	},
 }
 
@@ -202,7 +208,7 @@ func testDTLSRemoteCertificate(t *testing.T, s *suite) {
 }
 
 func testDTLSLocalFingerprints(t *testing.T, s *suite) {
-	tr := s.room(t).webRTC(t, overUDP())
+	tr := s.room(t).webRTCEnd(t, overUDP(), peer.Config{}).transport.(mafalda.WebRTCTransport) // checks them
 	require.Len(t, tr.DTLSParameters().Fingerprints, 5)
 	for _, f := range tr.DTLSParameters().Fingerprints {
 		require.Regexp(t, upperHex, f.Value)
@@ -244,6 +250,40 @@ func testDTLSCertificateFiles(t *testing.T, s *suite) {
 	for _, f := range tr.DTLSParameters().Fingerprints {
 		require.Equal(t, digest(f.Algorithm, pair.Certificate[0]), f.Value)
 	}
+}
+
+func testDTLSTransportCertificate(t *testing.T, s *suite) {
+	r := s.room(t)
+	certificate, key, err := mafalda.GenerateDTLSCertificate()
+	require.NoError(t, err)
+	_, otherKey, err := mafalda.GenerateDTLSCertificate()
+	require.NoError(t, err)
+	for _, bad := range [][2]string{{certificate, ""}, {"", key}, {certificate, otherKey}, {key, certificate}, {"x", "y"}} {
+		o := overUDP()
+		o.DTLSCertificate, o.DTLSPrivateKey = bad[0], bad[1]
+		_, err := r.router.CreateWebRTCTransport(t.Context(), o)
+		require.ErrorIs(t, err, mafalda.ErrInvalidArgument)
+	}
+	require.Empty(t, r.router.Transports())
+
+	block, _ := pem.Decode([]byte(certificate))
+	for _, o := range []mafalda.WebRTCTransportOptions{overUDP(), {WebRTCServer: r.server(t)}} {
+		o.DTLSCertificate, o.DTLSPrivateKey = certificate, key
+		for _, asServer := range []bool{false, true} {
+			tr, err := r.router.CreateWebRTCTransport(t.Context(), o)
+			if errors.Is(err, errors.ErrUnsupported) {
+				require.Empty(t, r.router.Transports())
+				return
+			}
+			require.NoError(t, err)
+			for _, f := range tr.DTLSParameters().Fingerprints {
+				require.Equal(t, digest(f.Algorithm, block.Bytes), f.Value)
+			}
+			r.webRTCEnd(t, o, peer.Config{Server: asServer}) // checks the fingerprint
+		}
+	}
+	tr := r.webRTC(t, overUDP())
+	require.NotEqual(t, digest(mafalda.FingerprintSHA256, block.Bytes), fingerprintOf(tr, mafalda.FingerprintSHA256))
 }
 
 // digest returns a fingerprint.

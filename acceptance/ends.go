@@ -119,6 +119,9 @@ func dial(t testing.TB, tr mafalda.WebRTCTransport, cfg peer.Config) *end {
 	eventually(t, "DTLS is connected on our side too", func() bool {
 		return tr.DTLSState() == mafalda.DTLSStateConnected
 	})
+	for _, f := range tr.DTLSParameters().Fingerprints {
+		require.Equal(t, digest(f.Algorithm, p.RemoteCertificate()), f.Value)
+	}
 	return &end{
 		transport: tr, rtp: p.RTP(), rtcp: p.RTCP(), writeRTP: p.WriteRTP, writeRTCP: p.WriteRTCP, peer: p,
 	}

@@ -3,6 +3,7 @@ package channel
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"math"
 	"strings"
 
@@ -58,6 +59,9 @@ func (k *Call) createTransport(routerID, id, server string, r request) (engine.T
 }
 
 func (k *Call) CreateWebRTCTransport(routerID string, o engine.WebRTCTransportOptions) (engine.TransportDump, error) {
+	if o.Certificate != nil {
+		return engine.TransportDump{}, fmt.Errorf("a certificate of its own for a transport of another process: %w", errors.ErrUnsupported)
+	}
 	options := &fbs.WebRtcTransportOptionsT{
 		Base:      baseOptions(o.SCTP),
 		EnableUdp: o.EnableUDP, EnableTcp: o.EnableTCP, PreferUdp: o.PreferUDP, PreferTcp: o.PreferTCP,

@@ -98,6 +98,12 @@ func (c *Certificate) Fingerprints() []Fingerprint {
 // PEM returns the certificate itself, without its key.
 func (c *Certificate) PEM() string { return encodePEM(c.tls.Certificate[0]) }
 
+// KeyPEM returns the key (RFC 5958).
+func (c *Certificate) KeyPEM() (string, error) {
+	der, err := x509.MarshalPKCS8PrivateKey(c.tls.PrivateKey)
+	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})), err
+}
+
 func encodePEM(der []byte) string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
 }

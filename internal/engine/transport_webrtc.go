@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -29,7 +30,8 @@ type WebRTCTransportOptions struct {
 	// InitialOutgoingBitrate is the estimate to begin with, in bit/s; 0 means
 	// 600,000.
 	InitialOutgoingBitrate uint32
-	SCTP                   *SCTPOptions // nil: none
+	Certificate            *dtls.Certificate // nil: that of the Worker
+	SCTP                   *SCTPOptions      // nil: none
 }
 
 // A DTLSRole is what a side of the handshake does.
@@ -63,6 +65,8 @@ type webRTCTransport struct {
 	paths      []tuplePath // of the tuples that ICE holds
 	selected   *Tuple
 
+	certificate *dtls.Certificate // ours
+
 	dtls      *dtls.Conn
 	dtlsRun   int      // counts handshakes, so that news of an old one is ignored
 	role      DTLSRole // ours
@@ -87,7 +91,7 @@ func (m *Machine) CreateWebRTCTransport(routerID string, o WebRTCTransportOption
 	if err := m.unused(o.ID); err != nil {
 		return TransportDump{}, err
 	}
-	w := &webRTCTransport{m: m, dtlsState: "new"}
+	w := &webRTCTransport{m: m, dtlsState: "new", certificate: cmp.Or(o.Certificate, m.cfg.Certificate)}
 	w.ice = ice.New(ice.Config{ConsentTimeout: o.ICEConsentTimeout})
 	w.conns.init(m, w.ice.IsValid)
 	if o.ServerID != "" {
@@ -449,7 +453,7 @@ func (w *webRTCTransport) runDTLS() {
 	w.dtlsRun++
 	run, m := w.dtlsRun, w.m
 	cfg := dtls.Config{
-		Certificate: m.cfg.Certificate,
+		Certificate: w.certificate,
 		Limiter:     m.cfg.Limiter,
 		Send: func(b []byte) {
 			m.post(func(*Machine) {
@@ -584,7 +588,7 @@ func (w *webRTCTransport) fill(d *TransportDump) {
 		SelectedTuple:     w.selected,
 		DTLSState:         w.dtlsState,
 		DTLSRole:          w.role,
-		Fingerprints:      w.m.cfg.Certificate.Fingerprints(),
+		Fingerprints:      w.certificate.Fingerprints(),
 		RemoteCertificate: w.remotePEM,
 	}
 }

@@ -20,7 +20,8 @@ import (
 type Config struct {
 	// Driver brings clock and sockets; nil makes one of the kernel's.
 	Driver driver.Driver
-	// Certificate is the DTLS certificate of every transport. Required.
+	// Certificate is the DTLS certificate of every transport without one of its own.
+	// Required.
 	Certificate *dtls.Certificate
 	// Limiter bounds the DTLS handshakes that run at once. Required.
 	Limiter *dtls.Limiter

@@ -66,12 +66,15 @@ type Peer struct {
 	rtp, rtcp chan []byte
 	app       chan []byte // application data of DTLS
 
-	mu        sync.Mutex
-	tx, rx    *srtp.Context // guarded by mu
-	profile   dtls.SRTPProtectionProfile
 	lost      atomic.Int64 // packets that found the queue full
 	probation atomic.Int64 // packets of padding
 	dtlsDone  chan struct{}
+
+	// Guarded by mu.
+	mu         sync.Mutex
+	tx, rx     *srtp.Context
+	profile    dtls.SRTPProtectionProfile
+	remoteCert []byte // DER
 }
 
 // New makes a Peer that does nothing yet.
@@ -232,11 +235,19 @@ func (p *Peer) Handshake(ctx context.Context) error {
 		return err
 	}
 	p.mu.Lock()
-	p.tx, p.rx, p.profile = tx, rx, profile
+	p.tx, p.rx, p.profile, p.remoteCert = tx, rx, profile, state.PeerCertificates[0]
 	p.mu.Unlock()
 	p.wg.Add(1)
 	go p.readDTLS() // ends with the DTLS connection
 	return nil
+}
+
+// RemoteCertificate returns the certificate of the other side in DER, nil before the
+// Handshake. It is not checked: that is for who knows what it must be.
+func (p *Peer) RemoteCertificate() []byte {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.remoteCert
 }
 
 // readDTLS takes application data, and notices the other side's close_notify.
