@@ -103,14 +103,14 @@ func (r *router) createWebRTC(ctx context.Context, o mafalda.WebRTCTransportOpti
 			o := o
 			o.AppData = tag
 			if x == nil {
-				return rr.inner.CreateWebRTCTransport(ctx, o)
+				return rr.createWebRTC(ctx, o)
 			}
 			inner, release, err := x.on(ctx, rr.w)
 			if err != nil {
 				return nil, err
 			}
 			o.WebRTCServer = inner
-			t, err := something(rr.inner.CreateWebRTCTransport(ctx, o))
+			t, err := something(rr.createWebRTC(ctx, o))
 			if err != nil {
 				release()
 				return nil, err
@@ -118,6 +118,25 @@ func (r *router) createWebRTC(ctx context.Context, o mafalda.WebRTCTransportOpti
 			t.Observer().Close.On(func(struct{}) { release() })
 			return t, nil
 		}, r.w.s.space.WebRTCTransport)
+}
+
+// createWebRTC creates a Transport on rr with the certificate of the virtual Worker,
+// unless it is to have another one, or the SFU below can't do that.
+func (rr *realRouter) createWebRTC(ctx context.Context, o mafalda.WebRTCTransportOptions) (mafalda.WebRTCTransport, error) {
+	if o.DTLSCertificate != "" {
+		return rr.inner.CreateWebRTCTransport(ctx, o)
+	}
+	of, err := rr.r.w.identity()
+	if err != nil {
+		return nil, err
+	}
+	o.DTLSCertificate, o.DTLSPrivateKey = of.certificate, of.key
+	t, err := rr.inner.CreateWebRTCTransport(ctx, o)
+	if of != (identity{}) && errors.Is(err, errors.ErrUnsupported) {
+		o.DTLSCertificate, o.DTLSPrivateKey = "", ""
+		t, err = rr.inner.CreateWebRTCTransport(ctx, o)
+	}
+	return t, err
 }
 
 // anywhere is for Transports that may be on any real Worker.

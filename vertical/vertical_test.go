@@ -54,16 +54,11 @@ func workers(n int) vertical.Options {
 	return vertical.Options{CPUs: n, Registry: plenty{}, Policy: new(elsewhere)}
 }
 
-// differences returns the cases that an SFU of real Workers can't pass which are
-// shared, and which may be processes.
-func differences(processes bool) map[string]string {
-	d := map[string]string{
-		"DTLS/WorkerCertificate": "certificates are those of real Workers, unless the settings name one for all",
-	}
-	if processes {
-		d["SCTP/SlowListener"] = "what comes out of a pipe of data too fast is dropped there, as by mediasoup's"
-	}
-	return d
+// inProcesses are the cases that an SFU can't pass whose real Workers are processes,
+// and shared.
+var inProcesses = map[string]string{
+	"DTLS/WorkerCertificate": "a process has one certificate, and several virtual Workers",
+	"SCTP/SlowListener":      "what comes out of a pipe of data too fast is dropped there, as by mediasoup's",
 }
 
 // A census counts the cases in which something was consumed, and those in which
@@ -105,7 +100,10 @@ func (c *census) check(t *testing.T, workers int) {
 // accept runs acceptance on SFUs over inner ones, with so many Workers each.
 func accept(t *testing.T, n, pipes int, inner func() mafalda.SFU) {
 	t.Parallel()
-	_, processes := inner().(processSFU)
+	var skip map[string]string
+	if _, processes := inner().(processSFU); processes {
+		skip = inProcesses
+	}
 	var count census
 	t.Run("cases", func(t *testing.T) { // returns when its parallel subtests have ended
 		acceptance.Run(t, acceptance.Target{
@@ -115,7 +113,7 @@ func accept(t *testing.T, n, pipes int, inner func() mafalda.SFU) {
 				count.watch(t, sfu)
 				return sfu
 			},
-			Skip:      differences(processes),
+			Skip:      skip,
 			KillUnder: vertical.Kill,
 			Pipes:     pipes,
 		})

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"sync"
 
 	"github.com/mafalda-sfu/mafalda"
 	"github.com/mafalda-sfu/mafalda/wrap"
@@ -19,6 +20,8 @@ type worker struct {
 	// Constant after newWorker.
 	s  *SFU
 	id string
+
+	identity func() (identity, error) // of its WebRTCTransports
 
 	events   mafalda.WorkerEvents
 	observer mafalda.WorkerObserver
@@ -42,10 +45,20 @@ var (
 func newWorker(s *SFU, settings mafalda.WorkerSettings) *worker {
 	settings.LogTags = slices.Clone(settings.LogTags)
 	w := &worker{s: s, id: newID(), key: settingsKey(&settings), settings: settings, ids: map[string]bool{}}
+	w.identity = sync.OnceValues(func() (x identity, err error) {
+		if settings.DTLSCertificateFile == "" && settings.WorkerBin == "" {
+			x.certificate, x.key, err = mafalda.GenerateDTLSCertificate()
+		}
+		return x, err
+	})
 	w.Life.Init()
 	w.v = settings.AppData
 	return w
 }
+
+// An identity is a DTLS certificate and its key in PEM. An empty one is that of the
+// real Workers: from their settings, or each its own.
+type identity struct{ certificate, key string }
 
 // try starts a real Worker to see whether the settings are good, unless there is
 // one. It stays for a while.
