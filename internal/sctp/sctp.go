@@ -150,7 +150,7 @@ const (
 	maxWaiting = 1 << 16
 
 	crowd    = DefaultSendBufferSize / 2 // bytes that wait to be sent, see Crowded
-	jam      = 32 << 20                  // bytes that wait to be sent, see Jammed
+	jam      = 32 << 20                  // the same of Jammed
 	patience = 64 << 20                  // bytes that may wait, see SendPatiently
 )
 
@@ -245,8 +245,8 @@ type Association struct {
 	window  window    // guarded by mu
 	heard   time.Time // guarded by mu; when the last packet came
 	failure error     // guarded by mu; why we end it, nil if the peer did
-	crowded bool      // guarded by mu; Relieved is to come
-	jammed  bool      // guarded by mu; Unjammed is to come
+	crowd   mark      // guarded by mu; see Crowded
+	jam     mark      // guarded by mu; see Jammed
 }
 
 // New returns an Association that waits for a packet, or Start. It has no
@@ -258,6 +258,8 @@ func New(cfg Config) *Association {
 		done:   make(chan struct{}),
 		wake:   make(chan struct{}, 1),
 		window: window{size: cfg.MaxReceiverWindowBufferSize},
+		crowd:  mark{bytes: crowd, messages: maxWaiting / 4},
+		jam:    mark{bytes: jam, messages: maxWaiting / 2},
 	}
 	a.table.init()
 	a.box = newMailbox(cfg.Post, cfg.Send, a.handle, a.lost)

@@ -143,11 +143,7 @@ func (a *Association) send(id uint16, ppid uint32, data []byte, most, ofStream i
 func (a *Association) Crowded() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	t := &a.table
-	if t.queued+t.given > crowd || t.waiting > maxWaiting/4 {
-		a.crowded = true
-	}
-	return a.crowded
+	return a.crowd.look(&a.table)
 }
 
 // Jammed reports whether much more waits than it takes to be crowded. If so,
@@ -155,22 +151,14 @@ func (a *Association) Crowded() bool {
 func (a *Association) Jammed() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	t := &a.table
-	if t.queued+t.given > jam || t.waiting > maxWaiting/2 {
-		a.jammed = true
-	}
-	return a.jammed
+	return a.jam.look(&a.table)
 }
 
 // relieve is called after something does not wait any more. It tells once that
 // an association is not jammed now, or not crowded.
 func (a *Association) relieve() {
 	a.mu.Lock()
-	t := &a.table
-	unjammed := a.jammed && t.queued+t.given <= jam/2 && t.waiting <= maxWaiting/4
-	relieved := a.crowded && t.queued+t.given <= crowd/2 && t.waiting <= maxWaiting/8
-	a.jammed = a.jammed && !unjammed
-	a.crowded = a.crowded && !relieved
+	unjammed, relieved := a.jam.fell(&a.table), a.crowd.fell(&a.table)
 	a.mu.Unlock()
 	if unjammed {
 		a.box.event(Event{Kind: Unjammed})

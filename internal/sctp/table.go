@@ -233,3 +233,25 @@ func (t *table) sent(id uint16, n int, end bool) (*stream, bool) {
 	s.given = max(s.given-n, 0)
 	return s, before > int(s.low) && s.unsent() <= int(s.low)
 }
+
+// A mark is how much may wait to be sent, and whether more does. Once somebody saw
+// that it stays passed until half as much waits.
+type mark struct {
+	bytes, messages int // constant
+	passed          bool
+}
+
+// look reports whether the mark is passed.
+func (m *mark) look(t *table) bool {
+	m.passed = m.passed || t.queued+t.given > m.bytes || t.waiting > m.messages
+	return m.passed
+}
+
+// fell reports, once, that it is not passed any more.
+func (m *mark) fell(t *table) bool {
+	if !m.passed || t.queued+t.given > m.bytes/2 || t.waiting > m.messages/2 {
+		return false
+	}
+	m.passed = false
+	return true
+}
