@@ -555,8 +555,10 @@ func testPipeMedia(t *testing.T, s *suite) {
 			require.NotZero(t, sent.BytesReceived, "the key frame request")
 			require.NotZero(t, received.BytesSent)
 
-			// Reports of both PipeTransports.
+			// Reports of both PipeTransports. There is no sender report without media,
+			// and one that is handled late tells no round trip time.
 			eventually(t, "a receiver report crosses", func() bool {
+				x.in.sendRTP(t, src.packet(vp8Delta("on"), marked))
 				stats, err := x.PipeConsumer.Stats(t.Context())
 				return err == nil && len(stats) > 0 && stats[0].RoundTripTime > 0
 			})
