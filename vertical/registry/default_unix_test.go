@@ -30,6 +30,16 @@ func TestDefault(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, filepath.Join(run, "mafalda"), r.dir)
 
+	// It is made again, but not what it is in.
+	require.NoError(t, os.RemoveAll(r.dir))
+	release, err := r.Acquire(1)
+	require.NoError(t, err)
+	release()
+	require.NoError(t, os.RemoveAll(run))
+	_, err = r.Acquire(1)
+	require.Error(t, err)
+	assert.NoFileExists(t, run)
+
 	t.Setenv("XDG_RUNTIME_DIR", "")
 	for range 2 { // the second finds it
 		r, err = Default()
@@ -38,6 +48,18 @@ func TestDefault(t *testing.T) {
 	st, err := os.Stat(r.dir)
 	require.NoError(t, err)
 	assert.Equal(t, os.FileMode(0o700), st.Mode().Perm())
+
+	require.NoError(t, os.RemoveAll(r.dir))
+	release, err = r.Acquire(1)
+	require.NoError(t, err)
+	release()
+	st, err = os.Stat(r.dir)
+	require.NoError(t, err)
+	assert.Equal(t, os.FileMode(0o700), st.Mode().Perm())
+	require.NoError(t, os.RemoveAll(r.dir))
+	require.NoError(t, os.Symlink(tmp, r.dir)) // by somebody who was faster
+	_, err = r.Acquire(1)
+	require.Error(t, err)
 
 	// Somebody else was there first, with a link to where we are not to write.
 	elsewhere := t.TempDir()

@@ -12,12 +12,15 @@
 // tries again. Where one is deleted while a process has that CPU, another one can get
 // it as well, until the first calls [Registry.Acquire]: if nobody was faster it takes
 // the file anew. A CPU that two have is free again when both have given it back.
+// Acquire makes the directory again, too, with no more permissions than it had when
+// it was opened: to delete it is to delete all files.
 package registry
 
 import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -31,7 +34,10 @@ import (
 // A Registry is a directory in which processes register what they use. Its
 // methods may be called by many goroutines at a time.
 type Registry struct {
-	dir string // constant
+	// Constant after open.
+	dir      string // absolute
+	mode     fs.FileMode
+	mkdirAll func(dir string, mode fs.FileMode) error
 
 	mu   sync.Mutex
 	held map[int]*os.File // guarded by mu; locked, by CPU
@@ -42,8 +48,20 @@ type Registry struct {
 // share the CPUs; they need permission to write to its files. Open does not wait.
 // Errors: [errors.ErrUnsupported] where the system has no locks that end with the
 // process; those of package os.
-func Open(dir string) (*Registry, error) {
-	if err := os.MkdirAll(dir, 0o777); err != nil {
+func Open(dir string) (*Registry, error) { return open(dir, os.MkdirAll) }
+
+// open is Open with what makes the directory, unless it is there, and refuses one
+// that is not to be used.
+func open(dir string, mkdirAll func(dir string, mode fs.FileMode) error) (*Registry, error) {
+	if err := mkdirAll(dir, 0o777); err != nil {
+		return nil, err
+	}
+	dir, err := filepath.Abs(dir) // to make the same one later
+	if err != nil {
+		return nil, err
+	}
+	st, err := os.Stat(dir)
+	if err != nil {
 		return nil, err
 	}
 	// A system that knows no locks says so here and not later.
@@ -56,7 +74,8 @@ func Open(dir string) (*Registry, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Registry{dir: dir, held: map[int]*os.File{}}, nil
+	mode := st.Mode() & (fs.ModePerm | fs.ModeSticky)
+	return &Registry{dir: dir, mode: mode, mkdirAll: mkdirAll, held: map[int]*os.File{}}, nil
 }
 
 // Default returns the Registry that all processes of this user share: in
@@ -66,30 +85,43 @@ func Open(dir string) (*Registry, error) {
 // Errors: as of Open, and one where the directory belongs to somebody else.
 func Default() (*Registry, error) {
 	// After su the variable may still name that of somebody else.
-	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" && ours(dir) == nil {
-		return Open(filepath.Join(dir, "mafalda"))
+	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" && ours(filepath.Clean(dir)) == nil {
+		return open(filepath.Join(dir, "mafalda"), mkdirInOurs)
 	}
-	dir := filepath.Join(os.TempDir(), "mafalda-"+strconv.Itoa(os.Getuid()))
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
-		return nil, err
+	return open(filepath.Join(os.TempDir(), "mafalda-"+strconv.Itoa(os.Getuid())), mkdirOurs)
+}
+
+// mkdirInOurs makes a directory in one of this user, which it does not make.
+func mkdirInOurs(dir string, mode fs.FileMode) error {
+	if err := ours(filepath.Dir(dir)); err != nil {
+		return err
 	}
-	// The parent may be writable for all: what is there has to be ours.
-	if err := ours(dir); err != nil {
-		return nil, err
+	return os.MkdirAll(dir, mode)
+}
+
+// mkdirOurs makes a directory for this user alone. The parent may be writable for
+// all: what is there has to be ours.
+func mkdirOurs(dir string, mode fs.FileMode) error {
+	if err := os.Mkdir(dir, mode&0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
 	}
-	return Open(dir)
+	return ours(dir)
 }
 
 // Acquire takes one of the first limit CPUs, until release is called, of which
 // only the first call has an effect, or the process ends. Neither waits. When all
 // are taken the error is a [mafalda.ErrUnavailable] that says who has them. One
 // whose file can't be opened counts as taken, and when none is left that is the
-// error. Processes with different limits get along: each takes one only while
-// fewer than its limit are taken of those.
+// error, as it is when the directory was deleted and can't be made. Processes with
+// different limits get along: each takes one only while fewer than its limit are
+// taken of those.
 func (r *Registry) Acquire(limit int) (release func(), err error) {
 	var broken error
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if err := r.mkdirAll(r.dir, r.mode); err != nil { // somebody may have deleted it
+		return nil, err
+	}
 	r.restoreLocked()
 	for i := range limit {
 		if r.held[i] != nil {

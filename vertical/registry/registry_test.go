@@ -118,6 +118,46 @@ func TestDeletedFiles(t *testing.T) {
 	assert.Empty(t, r.Holders(2))
 }
 
+// Somebody deletes all of it.
+func TestDeletedDirectory(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("what is open can't be deleted")
+	}
+	t.Chdir(t.TempDir())
+	r, err := Open("registry")
+	require.NoError(t, err)
+	other, err := Open("registry")
+	require.NoError(t, err)
+	dir := r.dir
+	require.NoError(t, os.Chmod(dir, 0o750))
+	again, err := Open(dir) // as if it had been so before
+	require.NoError(t, err)
+	first, err := again.Acquire(2)
+	require.NoError(t, err)
+	t.Chdir(t.TempDir()) // others still mean the same
+
+	require.NoError(t, os.RemoveAll(dir))
+	second, err := again.Acquire(2)
+	require.NoError(t, err)
+	st, err := os.Stat(dir)
+	require.NoError(t, err)
+	assert.Zero(t, st.Mode().Perm()&^0o750, "for nobody else")
+	_, err = other.Acquire(2)
+	require.ErrorIs(t, err, mafalda.ErrUnavailable, "the first CPU was taken anew")
+	assert.Len(t, r.Holders(2), 2)
+	second()
+	first()
+	first, err = other.Acquire(1)
+	require.NoError(t, err)
+	first()
+
+	require.NoError(t, os.RemoveAll(dir))
+	require.NoError(t, os.WriteFile(dir, nil, 0o600))
+	_, err = r.Acquire(1)
+	require.Error(t, err)
+	assert.NotErrorIs(t, err, mafalda.ErrUnavailable, "it says what is wrong")
+}
+
 // A file that is deleted just before it is locked would be no lock.
 func TestDeletedBeforeTheLock(t *testing.T) {
 	if runtime.GOOS == "windows" {
@@ -179,6 +219,8 @@ func TestOpenErrors(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
 	_, err := Open(file)
+	require.Error(t, err)
+	_, err = Open("")
 	require.Error(t, err)
 
 	r, err := Open(t.TempDir())
