@@ -169,8 +169,9 @@ func (w *worker) UpdateSettings(ctx context.Context, u mafalda.WorkerUpdateableS
 }
 
 // fitsLocked reports whether x can be one of the real Workers with the settings of
-// key, of which there are at most MaxWorkers, and one on each CPU. If not it stays
-// what it is, for those who have its settings and for what is there.
+// key, of which there are at most MaxWorkers, and one on each CPU. One that is being
+// closed counts, as in choose: it has its CPU until it is gone. If x does not fit it
+// stays what it is, for those who have its settings and for what is there.
 func (x *realWorker) fitsLocked(key string) bool {
 	n := 0
 	for _, y := range x.s.real {
