@@ -13,7 +13,6 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"net"
 	"net/netip"
@@ -26,17 +25,30 @@ import (
 	"time"
 
 	"github.com/mafalda-sfu/mafalda"
+	"github.com/mafalda-sfu/mafalda/bench/internal/harness"
 	"github.com/mafalda-sfu/mafalda/vertical"
 	"github.com/mafalda-sfu/mafalda/vertical/placement"
 )
 
-var (
-	consumers = flag.Int("consumers", 1200, "how `many` Consumers there are, each on a Transport of its own")
-	rate      = flag.Int("rate", 50, "`packets` a second of the Producer")
-	size      = flag.Int("size", 1000, "`bytes` of a payload, which is a frame where it is video")
-	length    = flag.Duration("time", 5*time.Second, "how `long` each part takes")
-	kills     = flag.Int("kills", 20, "how `many` times a Worker is killed")
-)
+// options are the flags.
+type options struct {
+	consumers, rate, size, kills int
+	length                       time.Duration
+}
+
+func parseOptions(args []string) (*options, error) {
+	o := &options{}
+	f := harness.NewFlags("vertical")
+	f.IntVar(&o.consumers, "consumers", 1200, 1, 10000, "Consumers, each on a Transport of its own")
+	f.IntVar(&o.rate, "rate", 50, 1, 20000, "packets per second of the Producer")
+	f.IntVar(&o.size, "size", 1000, 16, 1400, "bytes of RTP payload, which is a frame where it is video")
+	f.DurationVar(&o.length, "time", 5*time.Second, time.Second, 10*time.Minute, "duration of each part")
+	f.IntVar(&o.kills, "kills", 20, 0, 1000, "times that a Worker is killed")
+	if err := f.Parse(args); err != nil {
+		return nil, err
+	}
+	return o, nil
+}
 
 var loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 
@@ -83,15 +95,15 @@ func quantilesOf(d []time.Duration) quantiles {
 }
 
 func main() {
-	flag.Parse()
-	if *consumers < 1 || *rate < 1 || *size < 16 || *size > 1400 || *length < time.Second || *kills < 0 {
-		fmt.Fprintln(os.Stderr, "vertical: flags out of range")
-		os.Exit(2)
+	o, err := parseOptions(os.Args[1:])
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "vertical:", err)
+		os.Exit(1)
 	}
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(runtime.NumCPU() + 2 + 4)
 	}
-	r, err := measure(context.Background())
+	r, err := o.measure(context.Background())
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "vertical:", err)
 		os.Exit(1)
@@ -101,17 +113,17 @@ func main() {
 	_ = e.Encode(r) // a reader that went away needs no report
 }
 
-func measure(ctx context.Context) (*report, error) {
-	r := &report{Consumers: *consumers, Rate: *rate}
+func (o *options) measure(ctx context.Context) (*report, error) {
+	r := &report{Consumers: o.consumers, Rate: o.rate}
 	for _, workers := range []int{1, 2} {
-		f, err := measureFanOut(ctx, workers)
+		f, err := o.measureFanOut(ctx, workers)
 		if err != nil {
 			return nil, err
 		}
 		r.FanOut = append(r.FanOut, f)
 	}
 	for workers, q := range map[int]*quantiles{1: &r.Latency.Near, 2: &r.Latency.Piped} {
-		err := within(ctx, workers, opus, func(b *bench) (err error) {
+		err := o.within(ctx, workers, opus, func(b *bench) (err error) {
 			*q, err = b.latency(ctx)
 			return err
 		})
@@ -119,8 +131,8 @@ func measure(ctx context.Context) (*report, error) {
 			return nil, err
 		}
 	}
-	if *kills > 0 {
-		err := within(ctx, 2, vp8, func(b *bench) error {
+	if o.kills > 0 {
+		err := o.within(ctx, 2, vp8, func(b *bench) error {
 			q, err := b.recovery(ctx)
 			r.Recovery = &q
 			return err
@@ -150,6 +162,7 @@ var (
 
 // A bench is a Router with a Producer that receives packets all the time.
 type bench struct {
+	*options
 	inner    mafalda.SFU
 	sfu      *vertical.SFU
 	router   mafalda.Router
@@ -163,8 +176,8 @@ type bench struct {
 }
 
 // within runs f with a bench on so many Workers.
-func within(ctx context.Context, workers int, codec mafalda.RTPCodecParameters, f func(*bench) error) error {
-	b := &bench{inner: mafalda.New(), begin: time.Now()}
+func (o *options) within(ctx context.Context, workers int, codec mafalda.RTPCodecParameters, f func(*bench) error) error {
+	b := &bench{options: o, inner: mafalda.New(), begin: time.Now()}
 	b.sfu = vertical.New(b.inner, vertical.Options{CPUs: workers, Registry: always{}, Policy: placement.Spread()})
 	defer b.sfu.Close()
 	w, err := b.sfu.CreateWorker(ctx, mafalda.WorkerSettings{})
@@ -242,10 +255,10 @@ func (b *bench) send() error {
 	})
 	running.Go(func() { // ends with stop
 		defer conn.Close()
-		packet := make([]byte, 12+*size)
+		packet := make([]byte, 12+b.size)
 		packet[0], packet[1] = 0x80, 0x80|payloadType
 		binary.BigEndian.PutUint32(packet[8:], 1)
-		tick := time.NewTicker(time.Second / time.Duration(*rate))
+		tick := time.NewTicker(time.Second / time.Duration(b.rate))
 		defer tick.Stop()
 		for n := 0; ; n++ {
 			select {
@@ -320,10 +333,10 @@ func forwarded(ctx context.Context, list []mafalda.Consumer) (n int, err error) 
 	return n, nil
 }
 
-func measureFanOut(ctx context.Context, workers int) (f fanOut, err error) {
-	err = within(ctx, workers, opus, func(b *bench) error {
+func (o *options) measureFanOut(ctx context.Context, workers int) (f fanOut, err error) {
+	err = o.within(ctx, workers, opus, func(b *bench) error {
 		var list []mafalda.Consumer
-		for range *consumers {
+		for range o.consumers {
 			_, c, err := b.join(ctx, b.crowd)
 			if err != nil {
 				return err
@@ -339,7 +352,7 @@ func measureFanOut(ctx context.Context, workers int) (f fanOut, err error) {
 		if err != nil {
 			return err
 		}
-		time.Sleep(*length)
+		time.Sleep(o.length)
 		after, eachAfter, err := b.cpu(ctx)
 		if err != nil {
 			return err
@@ -351,7 +364,7 @@ func measureFanOut(ctx context.Context, workers int) (f fanOut, err error) {
 		}
 		f = fanOut{
 			Workers: len(each), Pipes: b.sfu.Usage().Pipes, Forwarded: n - before,
-			Offered: int(took.Seconds()*float64(*rate)) * *consumers, Throughput: float64(n-before) / took.Seconds(),
+			Offered: int(took.Seconds()*float64(o.rate)) * o.consumers, Throughput: float64(n-before) / took.Seconds(),
 		}
 		for i := range each {
 			f.CPU = append(f.CPU, (eachAfter[i]-each[i]).Seconds()/took.Seconds())
@@ -374,7 +387,7 @@ func (b *bench) latency(ctx context.Context) (quantiles, error) {
 	}
 	ssrc := c.RTPParameters().Encodings[0].SSRC
 	var all []time.Duration
-	deadline := time.Now().Add(*length)
+	deadline := time.Now().Add(b.length)
 	for time.Now().Before(deadline) {
 		payload, at, err := b.probe.next(ssrc)
 		if err != nil {
@@ -397,13 +410,13 @@ func (b *bench) recovery(ctx context.Context) (quantiles, error) {
 		}
 		return err
 	}
-	for range *consumers {
+	for range b.consumers {
 		if err := join(); err != nil {
 			return quantiles{}, err
 		}
 	}
 	var all []time.Duration
-	for range *kills {
+	for range b.kills {
 		victim := b.other()
 		if victim == nil || on[victim] == 0 {
 			return quantiles{}, errors.New("all Transports are on one Worker")

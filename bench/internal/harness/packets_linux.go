@@ -22,6 +22,11 @@ const (
 	audioClock    = 48000
 )
 
+// SizeVar defines the flag of how large packets are.
+func (f *Flags) SizeVar(p *int) {
+	f.IntVar(p, "size", 1100, minPayload, 1300, "bytes of RTP payload")
+}
+
 // A source makes the packets of one stream: each burst is a frame.
 type source struct {
 	sourceInfo

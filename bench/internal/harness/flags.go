@@ -41,11 +41,6 @@ func (f *Flags) BurstVar(p *int) {
 	f.IntVar(p, "burst", 4, 1, 64, "packets that are sent back to back")
 }
 
-// SizeVar defines the flag of how large packets are.
-func (f *Flags) SizeVar(p *int) {
-	f.IntVar(p, "size", 1100, minPayload, 1300, "bytes of RTP payload")
-}
-
 // DurationVar defines a flag that is least to most.
 func (f *Flags) DurationVar(p *time.Duration, name string, value, least, most time.Duration, usage string) {
 	f.FlagSet.DurationVar(p, name, value, fmt.Sprintf("%s, %v to %v", usage, least, most))
