@@ -4,7 +4,6 @@ import (
 	"context"
 	"os"
 
-	"github.com/mafalda-sfu/mafalda/internal/driver"
 	"github.com/mafalda-sfu/mafalda/internal/dtls"
 	"github.com/mafalda-sfu/mafalda/internal/engine"
 )
@@ -17,8 +16,8 @@ type engineBackend struct {
 
 var _ backend = engineBackend{}
 
-// startEngine starts the loop of w on d, nil for the driver of the system.
-func startEngine(w *worker, settings *WorkerSettings, d driver.Driver) (backend, error) {
+// startEngine starts the loop of w.
+func startEngine(w *worker, settings *WorkerSettings) (backend, error) {
 	certificate, err := certificateOf(settings)
 	if err != nil {
 		return nil, err
@@ -26,7 +25,7 @@ func startEngine(w *worker, settings *WorkerSettings, d driver.Driver) (backend,
 	logger, filter := newWorkerLogger(settings)
 	first, last := settings.portRange()
 	e, err := engine.Start(engine.Config{
-		Driver:      d,
+		Driver:      w.sfu.driver(),
 		Certificate: certificate,
 		Limiter:     handshakes(),
 		RTCMinPort:  first,

@@ -42,7 +42,7 @@ func testSFU(t testing.TB) *sfu {
 }
 
 func testWorker(t testing.TB) *worker {
-	w, err := testSFU(t).createWorker(t.Context(), WorkerSettings{}, nil)
+	w, err := testSFU(t).createWorker(t.Context(), WorkerSettings{})
 	require.NoError(t, err)
 	return w
 }

@@ -21,6 +21,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/mafalda-sfu/mafalda/internal/driver"
+	"github.com/mafalda-sfu/mafalda/internal/simnet"
 )
 
 // exactlyOne checks that err is an *Error of one class.
@@ -348,9 +351,47 @@ func TestPortRange(t *testing.T) {
 	exactlyOne(t, err, ErrUnavailable)
 }
 
+// TestDrive: drivers are made for Workers that start, and nobody else, and these
+// close them.
+func TestDrive(t *testing.T) {
+	s := testSFU(t)
+	n := simnet.New(1)
+	made := 0
+	s.Drive(func() driver.Driver {
+		made++
+		d := n.Driver(netip.MustParseAddr("127.0.0.1"))
+		d.Blocking = true
+		return d
+	})
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	for name, c := range map[string]struct {
+		ctx      context.Context
+		settings WorkerSettings
+	}{
+		"wrong":     {t.Context(), WorkerSettings{RTCMinPort: 2, RTCMaxPort: 1}},
+		"cancelled": {over, WorkerSettings{}},
+		"no file":   {t.Context(), WorkerSettings{DTLSCertificateFile: "no-such-file", DTLSPrivateKeyFile: "no-such-file"}},
+		"process":   {t.Context(), WorkerSettings{WorkerBin: "no-such-program"}},
+	} {
+		_, err := s.CreateWorker(c.ctx, c.settings)
+		require.Error(t, err, name)
+		require.Zero(t, made, name)
+	}
+	w, err := s.CreateWorker(t.Context(), WorkerSettings{})
+	require.NoError(t, err)
+	require.Equal(t, 1, made)
+	n.Advance(time.Second) // which waits for all drivers
+	require.NoError(t, w.Close())
+	require.NoError(t, s.Close())
+	_, err = s.CreateWorker(t.Context(), WorkerSettings{})
+	require.ErrorIs(t, err, ErrClosed)
+	require.Equal(t, 1, made)
+}
+
 func TestUpdateSettings(t *testing.T) {
 	var b bytes.Buffer
-	w, err := testSFU(t).createWorker(t.Context(), WorkerSettings{Logger: slog.New(slog.NewTextHandler(&b, nil))}, nil)
+	w, err := testSFU(t).createWorker(t.Context(), WorkerSettings{Logger: slog.New(slog.NewTextHandler(&b, nil))})
 	require.NoError(t, err)
 	assert.EqualValues(t, slog.LevelError, w.back.(engineBackend).filter.level.Load())
 	require.NoError(t, w.UpdateSettings(t.Context(), WorkerUpdateableSettings{LogLevel: LogLevelDebug, LogTags: []LogTag{LogTagICE}}))

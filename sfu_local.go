@@ -62,31 +62,34 @@ func (s *sfu) Workers() []Worker {
 	return open[Worker](s.workers)
 }
 
-// Drive gives Workers that are created from now on the drivers that f makes: tests
-// of this module put all on a network of their own.
+// Drive gives Workers that start from now on, in this process, the drivers that f
+// makes, which they close: tests of this module put all on a network of their own.
 func (s *sfu) Drive(f func() driver.Driver) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.drive = f
 }
 
-func (s *sfu) CreateWorker(ctx context.Context, settings WorkerSettings) (Worker, error) {
+// driver returns the driver of a Worker that starts, nil for that of the system.
+func (s *sfu) driver() driver.Driver {
 	s.mu.Lock()
 	drive := s.drive
 	s.mu.Unlock()
-	var d driver.Driver
-	if drive != nil {
-		d = drive()
+	if drive == nil {
+		return nil
 	}
-	w, err := s.createWorker(ctx, settings, d)
+	return drive()
+}
+
+func (s *sfu) CreateWorker(ctx context.Context, settings WorkerSettings) (Worker, error) {
+	w, err := s.createWorker(ctx, settings)
 	if err != nil {
 		return nil, &Error{Op: "CreateWorker", Object: "SFU", Err: classified(err)}
 	}
 	return w, nil
 }
 
-// createWorker starts a Worker on d, nil for the driver of the system.
-func (s *sfu) createWorker(ctx context.Context, settings WorkerSettings, d driver.Driver) (*worker, error) {
+func (s *sfu) createWorker(ctx context.Context, settings WorkerSettings) (*worker, error) {
 	if err := settings.Validate(); err != nil {
 		return nil, err
 	}
@@ -96,7 +99,7 @@ func (s *sfu) createWorker(ctx context.Context, settings WorkerSettings, d drive
 	if s.Closed() {
 		return nil, ErrClosed
 	}
-	w, err := startWorker(ctx, s, settings, d)
+	w, err := startWorker(ctx, s, settings)
 	if err != nil {
 		return nil, err
 	}

@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/mafalda-sfu/mafalda/internal/driver"
 	"github.com/mafalda-sfu/mafalda/internal/engine"
 )
 
@@ -36,16 +35,16 @@ var (
 	_ Killer       = (*worker)(nil)
 )
 
-// startWorker starts a Worker on d, nil for the driver of the system, or in the
-// process that the settings name. It is not born yet.
-func startWorker(ctx context.Context, s *sfu, settings WorkerSettings, d driver.Driver) (*worker, error) {
+// startWorker starts a Worker in this process, or in the one that the settings name.
+// It is not born yet.
+func startWorker(ctx context.Context, s *sfu, settings WorkerSettings) (*worker, error) {
 	w := &worker{sfu: s, targets: map[string]target{}}
 	w.init(w, "Worker", newID(), settings.AppData)
 	var err error
 	if settings.WorkerBin != "" {
 		w.back, err = startProcess(ctx, w, &settings)
 	} else {
-		w.back, err = startEngine(w, &settings, d)
+		w.back, err = startEngine(w, &settings)
 	}
 	if err != nil {
 		return nil, err
