@@ -359,9 +359,7 @@ func TestDrive(t *testing.T) {
 	made := 0
 	s.Drive(func() driver.Driver {
 		made++
-		d := n.Driver(netip.MustParseAddr("127.0.0.1"))
-		d.Blocking = true
-		return d
+		return n.BlockingDriver(netip.MustParseAddr("127.0.0.1"))
 	})
 	over, cancel := context.WithCancel(t.Context())
 	cancel()

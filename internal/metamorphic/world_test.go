@@ -136,11 +136,7 @@ func run(t target, p program) (j *journal, err error) {
 // real returns an SFU whose Workers are on w.net.
 func (w *world) real() mafalda.SFU {
 	sfu := mafalda.New()
-	sfu.(interface{ Drive(func() driver.Driver) }).Drive(func() driver.Driver {
-		d := w.net.Driver(loopback)
-		d.Blocking = true
-		return d
-	})
+	sfu.(interface{ Drive(func() driver.Driver) }).Drive(func() driver.Driver { return w.net.BlockingDriver(loopback) })
 	return sfu
 }
 

@@ -28,16 +28,15 @@ const (
 
 // A Driver is a host's [driver.Driver] in virtual time.
 type Driver struct {
-	// Blocking makes Wait block until something came, as a loop of its own
-	// wants it; Advance then waits for that loop's first Wait, too. Without it
-	// Wait returns at once. Set it before the first Wait.
-	Blocking bool
 	// OnArrival, when set on a driver that is not blocking, is called by
 	// Advance after something came, at its time: turn the machine there.
 	OnArrival func()
 
-	n    *Net
-	ips  []netip.Addr
+	// Constant.
+	n        *Net
+	ips      []netip.Addr
+	blocking bool
+
 	wake sync.Cond
 
 	// Guarded by n.mu.
@@ -77,12 +76,18 @@ type queued struct {
 
 var _ driver.Driver = (*Driver)(nil)
 
-// Driver makes a host with these addresses. An address that a second host is
-// given belongs to both.
-func (n *Net) Driver(ips ...netip.Addr) *Driver {
+// Driver makes a host with these addresses, whose Wait returns at once. An address
+// that a second host is given belongs to both.
+func (n *Net) Driver(ips ...netip.Addr) *Driver { return n.driver(ips, false) }
+
+// BlockingDriver is Driver for a loop of its own: Wait blocks until something came.
+// Advance waits for that loop's first Wait, too, from now on.
+func (n *Net) BlockingDriver(ips ...netip.Addr) *Driver { return n.driver(ips, true) }
+
+func (n *Net) driver(ips []netip.Addr, blocking bool) *Driver {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	d := &Driver{n: n, ips: ips, open: map[uint64]closer{}}
+	d := &Driver{n: n, ips: ips, blocking: blocking, open: map[uint64]closer{}}
 	d.wake.L = &n.mu
 	n.drivers = append(n.drivers, d)
 	return d
@@ -112,13 +117,13 @@ func (d *Driver) run() {
 
 // busy reports whether the loop has something to do, which begins with its
 // start. The caller holds mu.
-func (d *Driver) busy() bool { return d.state == running || d.state == fresh && d.Blocking }
+func (d *Driver) busy() bool { return d.state == running || d.state == fresh && d.blocking }
 
 // put queues an item. The caller holds mu.
 func (d *Driver) put(it item) {
 	d.inbox = append(d.inbox, it)
 	d.run()
-	if f := d.OnArrival; f != nil && !d.Blocking && !d.called {
+	if f := d.OnArrival; f != nil && !d.blocking && !d.called {
 		d.called = true
 		d.n.calls = append(d.n.calls, func() {
 			d.n.mu.Lock()
@@ -155,7 +160,7 @@ func (d *Driver) take(timeout time.Duration) []item {
 	n := d.n
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if d.Blocking {
+	if d.blocking {
 		if timeout != 0 && len(d.inbox) == 0 && !d.woken {
 			d.deadline = never
 			if timeout > 0 {

@@ -4,13 +4,12 @@
 // bandwidth. The same seed gives the same run.
 //
 // Time stands still until [Net.Advance]. A test either turns its machine by
-// hand, because [driver.Driver.Wait] returns at once, or sets [Driver.Blocking]
-// and starts a real loop, for which Advance then waits whenever it has something
-// to do:
+// hand, because [driver.Driver.Wait] returns at once, or starts a
+// real loop on a [Net.BlockingDriver], for which Advance then waits whenever it has
+// something to do:
 //
 //	n := simnet.New(1)
-//	d := n.Driver(netip.MustParseAddr("10.0.0.1"))
-//	d.Blocking = true
+//	d := n.BlockingDriver(netip.MustParseAddr("10.0.0.1"))
 //	worker := start(d)
 //	n.SetLink(server, client, simnet.Link{Delay: 20 * time.Millisecond, Loss: 0.02})
 //	n.Advance(5 * time.Second)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/mafalda-sfu/mafalda/internal/driver"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 )
@@ -144,8 +145,7 @@ func TestBlocking(t *testing.T) {
 	run := func() (arrivals, ticks []time.Duration) {
 		n := New(3)
 		n.SetLink(netip.Addr{}, netip.Addr{}, Link{Delay: 5 * ms, Jitter: 3 * ms, Loss: 0.1})
-		d := n.Driver(server)
-		d.Blocking = true
+		d := n.BlockingDriver(server)
 		s, err := d.ListenUDP(driver.UDPConfig{Addr: any4})
 		require.NoError(t, err)
 		c := n.Socket(at(client, 9))
@@ -174,6 +174,28 @@ func TestBlocking(t *testing.T) {
 	}
 	again, _ := run()
 	require.Equal(t, arrivals, again)
+}
+
+// TestDriversComeAndGo has hosts begin and end while time passes.
+func TestDriversComeAndGo(t *testing.T) {
+	n := New(1)
+	done := make(chan struct{})
+	go func() { // ends with the last host
+		defer close(done)
+		for range 100 {
+			d := n.BlockingDriver(server)
+			assert.NoError(t, d.Wait(ms, &rec{d: d}))
+			assert.NoError(t, d.Close())
+		}
+	}()
+	for over := false; !over; {
+		n.Advance(ms)
+		select {
+		case <-done:
+			over = true
+		default:
+		}
+	}
 }
 
 func TestLink(t *testing.T) {
