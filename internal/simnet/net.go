@@ -18,6 +18,7 @@ package simnet
 import (
 	"container/heap"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -112,7 +113,8 @@ func (n *Net) Advance(d time.Duration) {
 	}
 }
 
-// settle waits until all blocking drivers wait.
+// settle waits until all blocking drivers wait at a time: one may wake another, and
+// new ones may come.
 func (n *Net) settle() {
 	late := false
 	t := time.AfterFunc(stuck, func() {
@@ -122,13 +124,11 @@ func (n *Net) settle() {
 		n.idle.Broadcast()
 	})
 	defer t.Stop()
-	for _, d := range n.drivers {
-		for d.busy() {
-			if late {
-				panic("simnet: a loop has not called Wait for " + stuck.String())
-			}
-			n.idle.Wait()
+	for slices.ContainsFunc(n.drivers, (*Driver).busy) {
+		if late {
+			panic("simnet: a loop has not called Wait for " + stuck.String())
 		}
+		n.idle.Wait()
 	}
 }
 

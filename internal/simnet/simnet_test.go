@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/mafalda-sfu/mafalda/internal/driver"
@@ -174,6 +175,40 @@ func TestBlocking(t *testing.T) {
 	}
 	again, _ := run()
 	require.Equal(t, arrivals, again)
+}
+
+// TestAdvanceWaitsForAll: a loop that waits already and is woken by another one has
+// to wait again before time passes.
+func TestAdvanceWaitsForAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := New(1)
+		woken, other := n.BlockingDriver(server), n.BlockingDriver(client)
+		let, advanced := make(chan struct{}), make(chan struct{})
+		go func() { // ends when it was woken and let go
+			defer woken.Close()
+			assert.NoError(t, woken.Wait(-1, &rec{d: woken}))
+			<-let
+		}()
+		go func() { // ends as time passes
+			defer other.Close()
+			assert.NoError(t, other.Wait(ms, &rec{d: other}))
+			time.Sleep(ms) // until Advance waits for it
+			woken.Wake()
+		}()
+		go func() { // ends when both have
+			defer close(advanced)
+			n.Advance(10 * ms)
+		}()
+		time.Sleep(time.Second) // until nothing happens any more
+		select {
+		case <-advanced:
+			t.Error("time passes while a loop works")
+		default:
+		}
+		close(let)
+		<-advanced
+		require.Equal(t, 10*ms, n.Now())
+	})
 }
 
 // TestDriversComeAndGo has hosts begin and end while time passes.
