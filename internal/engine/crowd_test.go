@@ -60,3 +60,17 @@ func TestCrowd(t *testing.T) {
 	require.False(t, w.m.refused.has("p"))
 	require.False(t, full.crowd.late.Pending())
 }
+
+// TestNoRoomAfterTheEnd: who tries until there is room hears that there will be none.
+func TestNoRoomAfterTheEnd(t *testing.T) {
+	for name, fill := range map[string]func(w *Worker){
+		"listeners": func(w *Worker) { w.out.backlog.add(maxBacklog + 1) },
+		"a pipe":    func(w *Worker) { w.refused.add("p") },
+	} {
+		w, _ := newTestWorker(t)
+		fill(w)
+		require.ErrorIs(t, w.InjectData("p", DataMessage{PPID: 51, Data: []byte{1}}), ErrUnavailable, name)
+		w.Close()
+		require.ErrorIs(t, w.InjectData("p", DataMessage{PPID: 51, Data: []byte{1}}), ErrClosed, name)
+	}
+}

@@ -319,13 +319,10 @@ func (w *Worker) inject(packet []byte, f func(*Machine, []byte)) error {
 // ErrClosed, ErrUnavailable when too many wait for the loop, for listeners or in
 // a pipe connected in memory.
 func (w *Worker) InjectData(producerID string, msg DataMessage) error {
+	if err := w.room(producerID); err != nil {
+		return err
+	}
 	backlog := w.out.backlog
-	if backlog.full() {
-		return unavailable("more than %d bytes of messages wait", maxBacklog)
-	}
-	if w.refused.has(producerID) {
-		return unavailable("too many messages of the DataProducer wait in a pipe")
-	}
 	msg.Data = slices.Clone(msg.Data)
 	msg.Subchannels = slices.Clone(msg.Subchannels)
 	for _, n := range []**uint16{&msg.Required, &msg.Ignored} {
@@ -344,6 +341,25 @@ func (w *Worker) InjectData(producerID string, msg DataMessage) error {
 		backlog.sub(len(msg.Data))
 	}
 	return err
+}
+
+// room returns why a message for a DataProducer can't be taken; nil if it can.
+func (w *Worker) room(producerID string) error {
+	var full error
+	switch {
+	case w.out.backlog.full():
+		full = unavailable("more than %d bytes of messages wait", maxBacklog)
+	case w.refused.has(producerID):
+		full = unavailable("too many messages of the DataProducer wait in a pipe")
+	default:
+		return nil
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed { // there will never be room
+		return ErrClosed
+	}
+	return full
 }
 
 // enqueue is post for what the application hands in.
