@@ -115,8 +115,9 @@ type DataProducer interface {
 	// message longer than the MaxReceiveMessageSize of the Transport is dropped.
 	// Errors: [ErrInvalidArgument] for an empty message of a PPID that can't say
 	// so; [ErrUnavailable] when 16 MiB of messages wait for the Worker or for
-	// slow listeners, or 1 MB in a pipe to another Worker of this process that
-	// takes those of this DataProducer; [ErrClosed].
+	// slow listeners, or 1 MB or 16,384 messages in a pipe that takes those of
+	// this DataProducer to another Router of this process, until half of that
+	// is gone; [ErrClosed].
 	Send(m DataMessage) error
 
 	// Stats returns exactly one record.

@@ -137,8 +137,9 @@ type Worker interface {
 type WorkerEvents struct {
 	// Died: the Worker ended without being closed, and everything in it. The
 	// error says why in one line; of a Worker in this process the verb %+v of
-	// package fmt adds the stack of what failed, which is logged, too. Closed and Died report true already; the close events of
-	// Routers and WebRTCServers came before, the observer's Close follows.
+	// package fmt adds the stack of what failed, which is logged, too. Closed and
+	// Died report true already; the close events of Routers and WebRTCServers came
+	// before, the observer's Close follows.
 	Died Event[error]
 }
 

@@ -34,8 +34,8 @@ type Options struct {
 	// that there never are. 0 means none: every Transport is refused. It is copied.
 	MaxWorkers *int
 	// CPUs is how many CPUs may be used by all processes that share the Registry, 0
-	// or more. 0 means what [registry.CPUs] says: those of the affinity of this process, and
-	// no more than its cgroups grant.
+	// or more. 0 means what [registry.CPUs] says: those of the affinity of this
+	// process, and no more than its cgroups grant.
 	CPUs int
 	// WatermarkWorker is the load, 1 is one core, above which a real Worker gets no
 	// Transports while another one could take them. It is for the Policy to heed. 0
