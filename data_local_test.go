@@ -119,19 +119,13 @@ func TestDataMessageContent(t *testing.T) {
 // its end, as for one on its own Router.
 func TestDataPipesLoseNothing(t *testing.T) {
 	s := testSFU(t)
-	for name, to := range map[string]func(from Router) Router{
-		"to another Worker": func(Router) Router {
-			w, err := s.CreateWorker(t.Context(), WorkerSettings{})
-			require.NoError(t, err)
-			return testRouter(t, w)
-		},
-		"within a Worker": func(from Router) Router { return testRouter(t, from.(*router).w) },
+	for name, to := range map[string]func(t testing.TB, from Router) Router{
+		"to another Worker": func(t testing.TB, _ Router) Router { return testRouters(t, s, 1)[0] },
+		"within a Worker":   func(t testing.TB, from Router) Router { return testRouter(t, from.(*router).w) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			w, err := s.CreateWorker(t.Context(), WorkerSettings{})
-			require.NoError(t, err)
-			from := testRouter(t, w)
-			to := to(from)
+			from := testRouters(t, s, 1)[0]
+			to := to(t, from)
 			in := testDirect(t, from)
 			p, err := in.ProduceData(t.Context(), DataProducerOptions{})
 			require.NoError(t, err)
@@ -179,12 +173,7 @@ func TestDataPipesLoseNothing(t *testing.T) {
 // takes no room from those who do.
 func TestDataPipeHasALimit(t *testing.T) {
 	s := testSFU(t)
-	var routers [2]Router
-	for i := range routers {
-		w, err := s.CreateWorker(t.Context(), WorkerSettings{})
-		require.NoError(t, err)
-		routers[i] = testRouter(t, w)
-	}
+	routers := testRouters(t, s, 2)
 	in, out := testDirect(t, routers[0]), testDirect(t, routers[1])
 	piped := func() (DataProducer, DataConsumer, DataConsumer) {
 		p, err := in.ProduceData(t.Context(), DataProducerOptions{})
@@ -217,12 +206,7 @@ func TestDataPipeHasALimit(t *testing.T) {
 func TestDataPipesInARing(t *testing.T) {
 	const total = 600 // messages of 50 KB from each
 	s := testSFU(t)
-	var routers [3]Router
-	for i := range routers {
-		w, err := s.CreateWorker(t.Context(), WorkerSettings{})
-		require.NoError(t, err)
-		routers[i] = testRouter(t, w)
-	}
+	routers := testRouters(t, s, 3)
 	var senders sync.WaitGroup
 	defer senders.Wait()
 	defer s.Close() // ends those that wait

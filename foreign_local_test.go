@@ -92,12 +92,7 @@ func TestPipeToForeignRouters(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := testSFU(t)
-			var routers [2]Router
-			for i := range routers {
-				w, err := s.CreateWorker(t.Context(), WorkerSettings{})
-				require.NoError(t, err)
-				routers[i] = testRouter(t, w)
-			}
+			routers := testRouters(t, s, 2)
 			bad := true
 			foreign := &foreignRouter{Router: routers[1]}
 			foreign.create = func(ctx context.Context, o PipeTransportOptions) (PipeTransport, error) {
@@ -165,12 +160,7 @@ func TestPipeToForeignRouters(t *testing.T) {
 func TestPipeOverAnotherPair(t *testing.T) {
 	for _, always := range []bool{false, true} {
 		s := testSFU(t)
-		var routers [2]Router
-		for i := range routers {
-			w, err := s.CreateWorker(t.Context(), WorkerSettings{})
-			require.NoError(t, err)
-			routers[i] = testRouter(t, w)
-		}
+		routers := testRouters(t, s, 2)
 		made := 0
 		foreign := &foreignRouter{Router: routers[1]}
 		foreign.create = func(ctx context.Context, o PipeTransportOptions) (PipeTransport, error) {

@@ -53,6 +53,17 @@ func testRouter(t testing.TB, w Worker) Router {
 	return r
 }
 
+// testRouters makes n Routers, each on a Worker of its own.
+func testRouters(t testing.TB, s SFU, n int) []Router {
+	routers := make([]Router, n)
+	for i := range routers {
+		w, err := s.CreateWorker(t.Context(), WorkerSettings{})
+		require.NoError(t, err)
+		routers[i] = testRouter(t, w)
+	}
+	return routers
+}
+
 func testServer(t testing.TB, w Worker) WebRTCServer {
 	s, err := w.CreateWebRTCServer(t.Context(), WebRTCServerOptions{ListenInfos: []ListenInfo{udp()}})
 	require.NoError(t, err)
