@@ -97,6 +97,31 @@ func pipeProducers(r *room) int {
 	return n
 }
 
+// TestWhoFailsIsTheTransport: what goes wrong while a real Router gets the codecs that
+// a call needs is the error of that call.
+func TestWhoFailsIsTheTransport(t *testing.T) {
+	r, g := newGated(t, workers(2))
+	from, to := r.direct(t), r.direct(t)
+	require.NoError(t, r.router.UpdateMediaCodecs(t.Context(), bothCodecs[:1]))
+	p := produce(t, from)
+	require.NoError(t, r.router.UpdateMediaCodecs(t.Context(), bothCodecs))
+	g.at("PipeToRouter", func(pipe func()) { // for which there is no video
+		g.at("UpdateMediaCodecs", func(update func()) {
+			assert.NoError(t, vertical.Kill(to, errors.New("planted")))
+			<-to.Done()
+			update()
+		})
+		_, err := to.Produce(t.Context(), videoOf(3))
+		assert.ErrorIs(t, err, mafalda.ErrClosed)
+		if e, ok := errors.AsType[*mafalda.Error](err); assert.True(t, ok) {
+			assert.Equal(t, []string{"Produce", "DirectTransport", to.ID()}, []string{e.Op, e.Object, e.ID})
+		}
+		pipe()
+	})
+	_, err := r.consume(t.Context(), to, p)
+	require.Error(t, err)
+}
+
 // TestUpdateWhilePiping updates the codecs while a pipe is made with those of before.
 func TestUpdateWhilePiping(t *testing.T) {
 	r, g := newGated(t, workers(2))

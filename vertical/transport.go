@@ -237,6 +237,9 @@ func (t *carrier) Produce(ctx context.Context, o mafalda.ProducerOptions) (mafal
 			p, err = t.pass.Produce(ctx, o)
 			return err
 		}, nil)
+		if err != nil {
+			err = t.fail("Produce", err)
+		}
 	}
 	if err != nil {
 		t.r.w.unreserve(id)
