@@ -33,6 +33,24 @@ func (r *router) now() era {
 	return era{r.update, r.codecs}
 }
 
+// produces reports whether a Producer with these parameters can be made with the
+// codecs of e.
+func (e era) produces(p mafalda.RTPParameters) bool {
+	caps, err := mafalda.GenerateRouterRTPCapabilities(e.codecs)
+	if err == nil {
+		_, _, err = mafalda.ProducerRTPParametersMapping(p, caps)
+	}
+	return err == nil
+}
+
+// current returns the era whose codecs rr has.
+func (rr *realRouter) current() era {
+	s := rr.r.w.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return rr.era
+}
+
 // settled returns the turn of rr if it has the codecs that it should have, else
 // nil.
 func (rr *realRouter) settled() *turn {

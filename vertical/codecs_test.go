@@ -141,6 +141,22 @@ func TestUpdateWhilePiping(t *testing.T) {
 	require.ErrorIs(t, err, errors.ErrUnsupported)
 }
 
+// TestUpdateWhileProducing updates the codecs when a Producer is there and was not
+// heard of yet: who consumes it elsewhere needs those it was made with.
+func TestUpdateWhileProducing(t *testing.T) {
+	r, g := newGated(t, workers(2))
+	from, to := r.direct(t), r.direct(t)
+	caps := r.router.RTPCapabilities()
+	g.at("NewProducer", func(func()) {
+		inTime(t, "UpdateMediaCodecs", func() {
+			assert.NoError(t, r.router.UpdateMediaCodecs(t.Context(), bothCodecs[1:]))
+		})
+	})
+	p := produce(t, from)
+	_, err := to.Consume(t.Context(), mafalda.ConsumerOptions{ProducerID: p.ID(), RTPCapabilities: caps})
+	require.NoError(t, err)
+}
+
 // TestUpdateWhileARouterIsCreated updates the codecs on the goroutine that creates
 // a real Router.
 func TestUpdateWhileARouterIsCreated(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 type producerTag struct {
 	t     *carrier
 	id    string // that the application gave, or empty
+	era   era    // of the real Router when the Producer was asked for; of no use for data
 	data  any
 	media made[*producer]
 	bytes made[*dataProducer]
@@ -28,7 +29,7 @@ type producer struct {
 	t    *carrier
 	rr   *realRouter
 	id   string
-	born era
+	born era // with whose codecs it can be made
 
 	// Guarded by s.mu.
 	consumers []*consumer // in order of creation, until they have ended
@@ -44,8 +45,11 @@ func (s *SFU) newProducer(pass *wrap.Producer) mafalda.Producer {
 	return tag.media.get(func() *producer {
 		p := &producer{Producer: pass, t: tag.t, rr: tag.t.rr, id: cmp.Or(tag.id, inner.ID()), pipes: pipes{}}
 		p.v = tag.data
+		p.born = tag.era
+		if e := p.rr.current(); e.update != p.born.update && e.produces(inner.RTPParameters()) {
+			p.born = e // else the codecs changed after it was made
+		}
 		s.mu.Lock()
-		p.born = p.rr.era
 		p.t.producers = append(p.t.producers, p)
 		p.t.r.producers[p.id] = p
 		p.home().ids[p.id] = true
