@@ -94,6 +94,9 @@ func (m *Machine) unhold(a *association) {
 		if t.sctp != nil {
 			c := &t.sctp.crowd
 			c.peers, c.pipes = slices.DeleteFunc(c.peers, same), slices.DeleteFunc(c.pipes, same)
+			if len(c.pipes) == 0 {
+				m.wheel.Stop(&c.late)
+			}
 		}
 	}
 	a.holds = 0

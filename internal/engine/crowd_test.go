@@ -48,6 +48,12 @@ func TestCrowd(t *testing.T) {
 	require.Equal(t, []int{1, 0}, []int{source.holds, pipe.holds})
 
 	full.crowd.clear(w.m, true) // as if half had gone
+	last := of("last", 1004)
+	last.t.crossing = &crossing{}
+	full.delay(last)
+	require.True(t, full.crowd.late.Pending())
+	require.NoError(t, w.m.CloseTransport("last"))
+	require.False(t, full.crowd.late.Pending(), "who comes later waits as long")
 	delayed()
 	require.Equal(t, []int{1, 1}, []int{source.holds, pipe.holds})
 	gone := of("gone", 1003)
