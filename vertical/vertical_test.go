@@ -54,13 +54,6 @@ func workers(n int) vertical.Options {
 	return vertical.Options{CPUs: n, Registry: plenty{}, Policy: new(elsewhere)}
 }
 
-// inProcesses are the cases that an SFU can't pass whose real Workers are processes,
-// and shared.
-var inProcesses = map[string]string{
-	"DTLS/WorkerCertificate": "a process has one certificate, and several virtual Workers",
-	"SCTP/SlowListener":      "what comes out of a pipe of data too fast is dropped there, as by mediasoup's",
-}
-
 // A census counts the cases in which something was consumed, and those in which
 // that crossed a pipe.
 type census struct{ media, piped atomic.Int32 }
@@ -97,13 +90,10 @@ func (c *census) check(t *testing.T, workers int) {
 	}
 }
 
-// accept runs acceptance on SFUs over inner ones, with so many Workers each.
-func accept(t *testing.T, n, pipes int, inner func() mafalda.SFU) {
+// accept runs acceptance on SFUs over inner ones, with so many Workers each, but not
+// the cases in skip.
+func accept(t *testing.T, n, pipes int, inner func() mafalda.SFU, skip map[string]string) {
 	t.Parallel()
-	var skip map[string]string
-	if _, processes := inner().(processSFU); processes {
-		skip = inProcesses
-	}
 	var count census
 	t.Run("cases", func(t *testing.T) { // returns when its parallel subtests have ended
 		acceptance.Run(t, acceptance.Target{
@@ -123,12 +113,12 @@ func accept(t *testing.T, n, pipes int, inner func() mafalda.SFU) {
 
 func TestAcceptance(t *testing.T) {
 	for _, n := range []int{1, 2, 4} {
-		t.Run(fmt.Sprint(n, " Workers"), func(t *testing.T) { accept(t, n, min(n-1, 1), mafalda.New) })
+		t.Run(fmt.Sprint(n, " Workers"), func(t *testing.T) { accept(t, n, min(n-1, 1), mafalda.New, nil) })
 	}
 }
 
 // An SFU over an SFU: virtual Workers are the real ones of another. Media takes a
 // pipe of the outer one, and one of the inner SFU to and from each of its ends.
 func TestAcceptanceTwice(t *testing.T) {
-	accept(t, 2, 3, func() mafalda.SFU { return vertical.New(mafalda.New(), workers(2)) })
+	accept(t, 2, 3, func() mafalda.SFU { return vertical.New(mafalda.New(), workers(2)) }, nil)
 }

@@ -3,10 +3,9 @@
 // between them links that delay, lose and reorder packets and run out of
 // bandwidth. The same seed gives the same run.
 //
-// Time stands still until [Net.Advance]. A test either turns its machine by
-// hand, because [driver.Driver.Wait] returns at once, or starts a
-// real loop on a [Net.BlockingDriver], for which Advance then waits whenever it has
-// something to do:
+// Time stands still until [Net.Advance]. A test either turns its machine by hand,
+// because [driver.Driver.Wait] returns at once, or starts a real loop on a
+// [Net.BlockingDriver], for which Advance then waits whenever it has something to do:
 //
 //	n := simnet.New(1)
 //	d := n.BlockingDriver(netip.MustParseAddr("10.0.0.1"))
