@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	_ "crypto/sha1"   // fingerprints
 	_ "crypto/sha256" // fingerprints
 	_ "crypto/sha512" // fingerprints
@@ -22,8 +23,8 @@ import (
 // ErrCertificate means that a certificate or its key can't be used.
 var ErrCertificate = errors.New("bad dtls certificate")
 
-// A Certificate is a certificate chain with its private key. It does not
-// change and may be shared by all Conns.
+// A Certificate is a certificate with its private key. It does not change and
+// may be shared by all Conns.
 type Certificate struct {
 	tls          tls.Certificate
 	fingerprints []Fingerprint
@@ -65,13 +66,32 @@ func Generate(random io.Reader) (*Certificate, error) {
 	return newCertificate(tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key})
 }
 
-// Load returns a certificate from PEM: a certificate (or a chain, the own one
-// first) and its ECDSA, RSA or Ed25519 key. Errors: [ErrCertificate].
+const (
+	// maxPEM is the greatest length of a certificate or a key in PEM, in bytes. A
+	// peer gets the certificate in each attempt of a flight.
+	maxPEM = 64 << 10
+	// With a smaller RSA key crypto/rsa does not sign, and a greater one pion does
+	// not accept (nor does crypto/tls).
+	minRSA, maxRSA = 1024, 8192
+)
+
+// Load returns a certificate from PEM and its key: ECDSA, Ed25519, or RSA of 1024
+// to 8192 bits. Of several certificates it is the first, as in mediasoup: the
+// fingerprint is of that one, and nobody looks at a chain. Errors: [ErrCertificate].
 func Load(certPEM, keyPEM []byte) (*Certificate, error) {
+	if n := max(len(certPEM), len(keyPEM)); n > maxPEM {
+		return nil, fmt.Errorf("%w: %d bytes of PEM, more than %d", ErrCertificate, n, maxPEM)
+	}
 	c, err := tls.X509KeyPair(certPEM, keyPEM)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCertificate, err)
 	}
+	if key, ok := c.PrivateKey.(*rsa.PrivateKey); ok {
+		if n := key.N.BitLen(); n < minRSA || n > maxRSA {
+			return nil, fmt.Errorf("%w: RSA key of %d bits, not %d to %d", ErrCertificate, n, minRSA, maxRSA)
+		}
+	}
+	c.Certificate = c.Certificate[:1]
 	return newCertificate(c)
 }
 
