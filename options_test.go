@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 var localhost = netip.MustParseAddr("127.0.0.1")
@@ -37,6 +38,11 @@ func TestValidate(t *testing.T) {
 	tcp := ListenInfo{Protocol: ProtocolTCP, IP: localhost}
 	dtls := func(role DTLSRole, f ...DTLSFingerprint) error {
 		return (&WebRTCTransportConnectOptions{DTLSParameters{role, f}}).validate()
+	}
+	certificate, key, err := GenerateDTLSCertificate()
+	require.NoError(t, err)
+	own := func(certificate, key string) error {
+		return (&WebRTCTransportOptions{ListenInfos: []ListenInfo{udp()}, DTLSCertificate: certificate, DTLSPrivateKey: key}).Validate()
 	}
 	tests := []struct {
 		name string
@@ -85,6 +91,12 @@ func TestValidate(t *testing.T) {
 		{"webrtc: consent negative", (&WebRTCTransportOptions{ListenInfos: []ListenInfo{udp()}, ICEConsentTimeout: new(-time.Second)}).Validate(), false},
 		{"webrtc: consent too long", (&WebRTCTransportOptions{ListenInfos: []ListenInfo{udp()}, ICEConsentTimeout: new(61 * time.Second)}).Validate(), false},
 		{"webrtc: consent too short", (&WebRTCTransportOptions{ListenInfos: []ListenInfo{udp()}, ICEConsentTimeout: new(9 * time.Second)}).Validate(), false},
+		{"webrtc: certificate", own(certificate, key), true},
+		{"webrtc: certificate without key", own(certificate, ""), false},
+		{"webrtc: key without certificate", own("", key), false},
+		{"webrtc: certificate and key swapped", own(key, certificate), false},
+		{"webrtc: huge certificate", own(certificate+strings.Repeat("\n", 1<<16), key), false},
+		{"webrtc: huge key", own(certificate, key+strings.Repeat("\n", 1<<16)), false},
 
 		{"dtls: sha-256", dtls("", fingerprint(FingerprintSHA256, 32)), true},
 		{"dtls: sha-1, server", dtls(DTLSRoleServer, fingerprint(FingerprintSHA1, 20)), true},

@@ -3,7 +3,6 @@ package mafalda
 import (
 	"context"
 
-	"github.com/mafalda-sfu/mafalda/internal/dtls"
 	"github.com/mafalda-sfu/mafalda/internal/engine"
 )
 
@@ -53,7 +52,8 @@ func (r *router) Transports() []Transport {
 
 func (r *router) CreateWebRTCTransport(ctx context.Context, o WebRTCTransportOptions) (WebRTCTransport, error) {
 	const op = "CreateWebRTCTransport"
-	if err := o.Validate(); err != nil {
+	certificate, err := o.load()
+	if err != nil {
 		return nil, r.fail(op, err)
 	}
 	var server *webRTCServer
@@ -62,10 +62,10 @@ func (r *router) CreateWebRTCTransport(ctx context.Context, o WebRTCTransportOpt
 		PreferUDP: o.PreferUDP, PreferTCP: o.PreferTCP,
 		ICEConsentTimeout:      o.iceConsentTimeout(),
 		InitialOutgoingBitrate: uint32(o.InitialAvailableOutgoingBitrate),
+		Certificate:            certificate,
 		SCTP:                   engineSCTPOptions(&o.SCTPOptions, true),
 	}
 	if o.WebRTCServer != nil {
-		var err error
 		if server, err = r.serverOf(o.WebRTCServer); err != nil {
 			return nil, r.fail(op, err)
 		}
@@ -73,15 +73,9 @@ func (r *router) CreateWebRTCTransport(ctx context.Context, o WebRTCTransportOpt
 	} else {
 		e.ListenInfos = engineListenInfos(o.ListenInfos)
 	}
-	if o.DTLSCertificate != "" {
-		var err error
-		if e.Certificate, err = dtls.Load([]byte(o.DTLSCertificate), []byte(o.DTLSPrivateKey)); err != nil {
-			return nil, r.fail(op, invalid("%v", err))
-		}
-	}
 	t := newWebRTCTransport(r, server, o.AppData)
 	e.ID = t.id
-	err := r.create(ctx, &t.transport, server, func(m machine) (engine.TransportDump, error) {
+	err = r.create(ctx, &t.transport, server, func(m machine) (engine.TransportDump, error) {
 		return m.CreateWebRTCTransport(r.id, e)
 	})
 	if err != nil {

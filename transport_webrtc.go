@@ -2,7 +2,6 @@ package mafalda
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/hex"
 	"slices"
 	"strings"
@@ -36,10 +35,12 @@ type WebRTCTransportOptions struct {
 	InitialAvailableOutgoingBitrate int
 
 	// DTLSCertificate and DTLSPrivateKey are the certificate of this Transport
-	// alone and its ECDSA, RSA or Ed25519 key, both in PEM: both or none, as
-	// [GenerateDTLSCertificate] returns them. Empty means those of the Worker, as
-	// for all transports of mediasoup. A Worker with a WorkerBin can't have them:
-	// [errors.ErrUnsupported].
+	// alone and its key, both in PEM of at most 64 KiB: both or none, as
+	// [GenerateDTLSCertificate] returns them. The key is an ECDSA, Ed25519 or RSA
+	// one (1024 to 8192 bits) and not encrypted; what browsers have to take is ECDSA
+	// on P-256 (RFC 8827 §6.5). Of several certificates the first is used. Empty
+	// means those of the Worker, as for all transports of mediasoup. A Worker with a
+	// WorkerBin can't have them: [errors.ErrUnsupported].
 	DTLSCertificate, DTLSPrivateKey string
 
 	SCTPOptions
@@ -57,6 +58,12 @@ const (
 // Validate returns the [ErrInvalidArgument] that a call with these options gets,
 // or nil. Only a call knows more: whether a port is free, or a file there.
 func (o *WebRTCTransportOptions) Validate() error {
+	_, err := o.load()
+	return err
+}
+
+// validate is Validate without the certificate.
+func (o *WebRTCTransportOptions) validate() error {
 	if o.WebRTCServer == nil {
 		if len(o.ListenInfos) == 0 {
 			return invalid("neither WebRTCServer nor ListenInfos is given")
@@ -70,11 +77,6 @@ func (o *WebRTCTransportOptions) Validate() error {
 	}
 	if err := validateOutgoingBitrate(o.InitialAvailableOutgoingBitrate); err != nil {
 		return err
-	}
-	if o.DTLSCertificate != "" || o.DTLSPrivateKey != "" {
-		if _, err := tls.X509KeyPair([]byte(o.DTLSCertificate), []byte(o.DTLSPrivateKey)); err != nil {
-			return invalid("DTLSCertificate and DTLSPrivateKey: %v", err)
-		}
 	}
 	return o.validateSCTP()
 }

@@ -38,6 +38,20 @@ func GenerateDTLSCertificate() (certificate, privateKey string, err error) {
 	return c.PEM(), key, err
 }
 
+// load is Validate, and returns the certificate of the options, nil for that of the
+// Worker.
+func (o *WebRTCTransportOptions) load() (*dtls.Certificate, error) {
+	err := o.validate()
+	if err != nil || o.DTLSCertificate == "" && o.DTLSPrivateKey == "" {
+		return nil, err
+	}
+	c, err := dtls.Load([]byte(o.DTLSCertificate), []byte(o.DTLSPrivateKey))
+	if err != nil {
+		return nil, invalid("DTLSCertificate and DTLSPrivateKey: %v", err)
+	}
+	return c, nil
+}
+
 func newWebRTCTransport(r *router, server *webRTCServer, data any) *webRTCTransport {
 	t := new(webRTCTransport)
 	t.init(r, "WebRTCTransport", TransportTypeWebRTC, data)

@@ -30,8 +30,9 @@ type WorkerSettings struct {
 	// 0 means [DefaultRTCMinPort] and [DefaultRTCMaxPort].
 	RTCMinPort, RTCMaxPort uint16
 	// DTLSCertificateFile and DTLSPrivateKeyFile are paths of PEM files with
-	// the certificate of all WebRTCTransports and its key: both or none.
-	// Empty means a fresh self-signed certificate for the Worker.
+	// the certificate of all WebRTCTransports that have none of their own, and its
+	// key: both or none. They may hold what [WebRTCTransportOptions] may, or what a
+	// WorkerBin takes. Empty means a fresh self-signed certificate for the Worker.
 	DTLSCertificateFile, DTLSPrivateKeyFile string
 	// WorkerBin is a program that runs the Worker in a process of its own and is
 	// driven over mediasoup's worker protocol: mafalda-worker, or a
