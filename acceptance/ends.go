@@ -119,7 +119,9 @@ func dial(t testing.TB, tr mafalda.WebRTCTransport, cfg peer.Config) *end {
 	eventually(t, "DTLS is connected on our side too", func() bool {
 		return tr.DTLSState() == mafalda.DTLSStateConnected
 	})
-	for _, f := range tr.DTLSParameters().Fingerprints {
+	fingerprints := tr.DTLSParameters().Fingerprints
+	require.NotEmpty(t, fingerprints)
+	for _, f := range fingerprints {
 		require.Equal(t, digest(f.Algorithm, p.RemoteCertificate()), f.Value)
 	}
 	return &end{
