@@ -220,7 +220,12 @@ func (c *Client) InjectRTCP(transportID string, packet []byte) error {
 // [engine.ErrUnavailable] when too many wait for listeners.
 func (c *Client) InjectData(producerID string, m engine.DataMessage) error {
 	if c.box.Full() {
-		return fmt.Errorf("too many messages wait: %w", engine.ErrUnavailable)
+		select {
+		case <-c.ended: // there will never be room
+			return engine.ErrClosed
+		default:
+			return fmt.Errorf("too many messages wait: %w", engine.ErrUnavailable)
+		}
 	}
 	return c.tell(notification(producerID, fbs.EventDATAPRODUCER_SEND, fbs.NotificationBodyDataProducerSendNotification,
 		&fbs.DataProducerSendNotificationT{
