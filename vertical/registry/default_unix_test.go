@@ -106,3 +106,21 @@ func TestFilesAreKept(t *testing.T) {
 		t.Error("what is not used for days may be removed")
 	}
 }
+
+// What the directory is in is nobody else's to write to because the directory is.
+func TestDeletedParent(t *testing.T) {
+	defer unix.Umask(unix.Umask(0))
+	parent := filepath.Join(t.TempDir(), "app")
+	require.NoError(t, os.Mkdir(parent, 0o755))
+	r, err := Open(filepath.Join(parent, "cpus"))
+	require.NoError(t, err)
+	require.NoError(t, os.RemoveAll(parent))
+	release, err := r.Acquire(1)
+	require.NoError(t, err)
+	release()
+	for path, want := range map[string]os.FileMode{parent: 0o755, r.dir: 0o777} {
+		st, err := os.Stat(path)
+		require.NoError(t, err)
+		assert.Equal(t, want, st.Mode().Perm(), path)
+	}
+}

@@ -48,7 +48,15 @@ type Registry struct {
 // share the CPUs; they need permission to write to its files. Open does not wait.
 // Errors: [errors.ErrUnsupported] where the system has no locks that end with the
 // process; those of package os.
-func Open(dir string) (*Registry, error) { return open(dir, os.MkdirAll) }
+func Open(dir string) (*Registry, error) { return open(dir, mkdirAll) }
+
+// mkdirAll makes a directory, and those that it is in as if by Open.
+func mkdirAll(dir string, mode fs.FileMode) error {
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return err
+	}
+	return os.MkdirAll(dir, mode)
+}
 
 // open is Open with what makes the directory, unless it is there, and refuses one
 // that is not to be used.
