@@ -3,6 +3,7 @@ package vertical
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/mafalda-sfu/mafalda"
@@ -30,8 +31,10 @@ const patience = 250 * time.Millisecond
 func (r *router) now() era {
 	r.w.s.mu.Lock()
 	defer r.w.s.mu.Unlock()
-	return era{r.update, r.codecs}
+	return r.nowLocked()
 }
+
+func (r *router) nowLocked() era { return era{r.update, r.codecs} }
 
 // produces reports whether a Producer with these parameters can be made with the
 // codecs of e.
@@ -43,12 +46,43 @@ func (e era) produces(p mafalda.RTPParameters) bool {
 	return err == nil
 }
 
-// current returns the era whose codecs rr has.
-func (rr *realRouter) current() era {
+// beginProducing has the eras of rr kept until endProducing.
+func (rr *realRouter) beginProducing() {
 	s := rr.r.w.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return rr.era
+	rr.producing++
+}
+
+func (rr *realRouter) endProducing() {
+	s := rr.r.w.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	rr.producing--
+	rr.forgetLocked()
+}
+
+// forgetLocked forgets the eras that no Producer which is being made can be of. The
+// last but one may be that of rr still.
+func (rr *realRouter) forgetLocked() {
+	if n := len(rr.eras); rr.producing == 0 && n > 2 {
+		rr.eras = rr.eras[n-2:]
+	}
+}
+
+// bore returns the newest era with whose codecs a Producer can be made that is being
+// made on rr.
+func (rr *realRouter) bore(p mafalda.RTPParameters) era {
+	s := rr.r.w.s
+	s.mu.Lock()
+	eras := slices.Clone(rr.eras)
+	s.mu.Unlock()
+	for _, e := range slices.Backward(eras) {
+		if e.produces(p) {
+			return e
+		}
+	}
+	return eras[len(eras)-1]
 }
 
 // settled returns the turn of rr if it has the codecs that it should have, else
@@ -68,11 +102,18 @@ func (rr *realRouter) set(e era) error {
 	if rr.era.update == e.update {
 		return nil
 	}
+	s := rr.r.w.s
+	s.mu.Lock()
+	rr.eras = append(rr.eras, e) // before a Producer can be of it
+	rr.forgetLocked()
+	s.mu.Unlock()
 	if err := rr.inner.UpdateMediaCodecs(context.Background(), cloneCodecs(e.codecs)); err != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		rr.eras = rr.eras[:len(rr.eras)-1]
 		return err
 	}
 	rr.turn.cut = rr.turn.needs > 0
-	s := rr.r.w.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	rr.era, rr.turn = e, new(turn)

@@ -247,3 +247,31 @@ func TestDeathWhilePiping(t *testing.T) {
 	require.Error(t, err)
 	<-heard
 }
+
+// The codecs change under a Produce twice: it is tried again, and what it made is heard
+// of when the codecs of the second time are gone.
+func TestUpdateWhileProducingAgain(t *testing.T) {
+	r, g := newGated(t, workers(2))
+	from, to := r.direct(t), r.direct(t)
+	caps := r.router.RTPCapabilities()
+	require.NoError(t, r.router.UpdateMediaCodecs(t.Context(), bothCodecs[:1]))
+	p := produce(t, from)
+	require.NoError(t, r.router.UpdateMediaCodecs(t.Context(), bothCodecs))
+	var v mafalda.Producer
+	g.at("PipeToRouter", func(pipe func()) { // for which there is no video
+		g.at("NewProducer", func(func()) {
+			inTime(t, "UpdateMediaCodecs", func() {
+				assert.NoError(t, r.router.UpdateMediaCodecs(t.Context(), bothCodecs[:1]))
+			})
+		})
+		var err error
+		v, err = to.Produce(t.Context(), videoOf(3))
+		assert.NoError(t, err)
+		pipe()
+	})
+	_, err := r.consume(t.Context(), to, p)
+	require.NoError(t, err)
+	require.NotNil(t, v)
+	_, err = from.Consume(t.Context(), mafalda.ConsumerOptions{ProducerID: v.ID(), RTPCapabilities: caps})
+	require.NoError(t, err)
+}

@@ -14,7 +14,6 @@ import (
 type producerTag struct {
 	t     *carrier
 	id    string // that the application gave, or empty
-	era   era    // of the real Router when the Producer was asked for; of no use for data
 	data  any
 	media made[*producer]
 	bytes made[*dataProducer]
@@ -45,10 +44,7 @@ func (s *SFU) newProducer(pass *wrap.Producer) mafalda.Producer {
 	return tag.media.get(func() *producer {
 		p := &producer{Producer: pass, t: tag.t, rr: tag.t.rr, id: cmp.Or(tag.id, inner.ID()), pipes: pipes{}}
 		p.v = tag.data
-		p.born = tag.era
-		if e := p.rr.current(); e.update != p.born.update && e.produces(inner.RTPParameters()) {
-			p.born = e // else the codecs changed after it was made
-		}
+		p.born = p.rr.bore(inner.RTPParameters())
 		s.mu.Lock()
 		p.t.producers = append(p.t.producers, p)
 		p.t.r.producers[p.id] = p

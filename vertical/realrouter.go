@@ -34,6 +34,10 @@ type realRouter struct {
 	// Written with changing and s.mu held, in this order; read with one of them.
 	era  era   // whose codecs it has
 	turn *turn // of those codecs
+
+	// Guarded by s.mu.
+	eras      []era // those it may have had since the first of producing began, the newest last
+	producing int   // how many Producers are being made
 }
 
 // attempts is how many real Workers may die under one call.
@@ -107,7 +111,7 @@ func (r *router) on(x *realWorker) (*realRouter, error) {
 	}
 	rr := r.reals[x]
 	if rr == nil {
-		rr = &realRouter{r: r, w: x, ready: make(chan struct{}), era: era{r.update, r.codecs}, turn: new(turn)}
+		rr = &realRouter{r: r, w: x, ready: make(chan struct{}), era: r.nowLocked(), eras: []era{r.nowLocked()}, turn: new(turn)}
 		r.reals[x] = rr
 		x.routers++
 		go rr.create(mafalda.RouterOptions{MediaCodecs: cloneCodecs(r.codecs)}) // ends when it is created

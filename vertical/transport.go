@@ -229,7 +229,9 @@ func (t *carrier) Produce(ctx context.Context, o mafalda.ProducerOptions) (mafal
 	if err := t.r.w.reserve(id); err != nil {
 		return nil, t.fail("Produce", err)
 	}
-	o.ID, o.AppData = "", &producerTag{t: t, id: id, era: t.rr.current(), data: o.AppData}
+	o.ID, o.AppData = "", &producerTag{t: t, id: id, data: o.AppData}
+	t.rr.beginProducing()
+	defer t.rr.endProducing()
 	before := t.rr.settled()
 	p, err := t.pass.Produce(ctx, o)
 	if errors.Is(err, errors.ErrUnsupported) && (before == nil || t.rr.settled() != before) {
