@@ -114,10 +114,10 @@ type DataProducer interface {
 	// Transport the DataProducer is. The message is copied. It does not wait; a
 	// message longer than the MaxReceiveMessageSize of the Transport is dropped.
 	// Errors: [ErrInvalidArgument] for an empty message of a PPID that can't say
-	// so; [ErrUnavailable] when 16 MiB of messages or 4,096 calls wait for the
-	// Worker, or 16 MiB for slow listeners, or 1 MB or 16,384 messages in a pipe that takes those of
-	// this DataProducer to another Router of this process, until half of that
-	// is gone; [ErrClosed].
+	// so; [ErrUnavailable] when 4,096 calls wait for the Worker, or 16 MiB of
+	// messages for it and for slow listeners, or 1 MB or 16,384 messages in a
+	// pipe that takes those of this DataProducer to another Router of this
+	// process, until half of that is gone; [ErrClosed].
 	Send(m DataMessage) error
 
 	// Stats returns exactly one record.

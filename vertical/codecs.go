@@ -70,9 +70,9 @@ func (rr *realRouter) forgetLocked() {
 	}
 }
 
-// bore returns the newest era with whose codecs a Producer can be made that is being
-// made on rr.
-func (rr *realRouter) bore(p mafalda.RTPParameters) era {
+// eraOf returns the newest era with whose codecs a Producer can be made, which is
+// being made on rr.
+func (rr *realRouter) eraOf(p mafalda.RTPParameters) era {
 	s := rr.r.w.s
 	s.mu.Lock()
 	eras := slices.Clone(rr.eras)

@@ -44,7 +44,7 @@ func (s *SFU) newProducer(pass *wrap.Producer) mafalda.Producer {
 	return tag.media.get(func() *producer {
 		p := &producer{Producer: pass, t: tag.t, rr: tag.t.rr, id: cmp.Or(tag.id, inner.ID()), pipes: pipes{}}
 		p.v = tag.data
-		p.born = p.rr.bore(inner.RTPParameters())
+		p.born = p.rr.eraOf(inner.RTPParameters())
 		s.mu.Lock()
 		p.t.producers = append(p.t.producers, p)
 		p.t.r.producers[p.id] = p

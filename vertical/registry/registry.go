@@ -48,10 +48,11 @@ type Registry struct {
 // share the CPUs; they need permission to write to its files. Open does not wait.
 // Errors: [errors.ErrUnsupported] where the system has no locks that end with the
 // process; those of package os.
-func Open(dir string) (*Registry, error) { return open(dir, mkdirAll) }
+func Open(dir string) (*Registry, error) { return open(dir, mkdirShared) }
 
-// mkdirAll makes a directory, and those that it is in as if by Open.
-func mkdirAll(dir string, mode fs.FileMode) error {
+// mkdirShared makes a directory for whoever mode says. Those that it is in are only
+// this user's to write to.
+func mkdirShared(dir string, mode fs.FileMode) error {
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return err
 	}
