@@ -58,6 +58,7 @@ var sections = []section{
 			{"fanout300single", []string{"fanout", "-seconds", "5", "-burst", "1"}},
 			{"fanout300fast", []string{"fanout", "-seconds", "5", "-pps", "1200"}},
 			{"fanout600", []string{"fanout", "-seconds", "5", "-consumers", "600"}},
+			{"fanout300segments", []string{"fanout", "-seconds", "5", "-segments"}},
 			{"fanout300ports", []string{"fanout", "-seconds", "5", "-ports", "each"}},
 			{"audio1000", []string{"fanout", "-seconds", "5", "-consumers", "1000", "-pps", "50", "-size", "120", "-burst", "1"}},
 		},

@@ -25,7 +25,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "fanout:", err)
 		os.Exit(1)
 	}
-	harness.Main(harness.Program{Name: "fanout", Limit: o.limit(), Serve: o.serve})
+	harness.Main(harness.Program{Name: "fanout", Limit: o.limit(), Segments: o.Segments, Serve: o.serve})
 }
 
 // serve brings the SFU to where every consumer gets what is produced, and
@@ -74,7 +74,7 @@ func (o *options) serve(ctx context.Context, h *harness.Host) error {
 		return err
 	}
 	r.Figures = *f
-	a, err := h.Run(harness.Run{Duration: 2 * time.Second, Read: true, Latency: true})
+	a, err := h.Run(harness.Run{Duration: 2 * time.Second, Latency: true})
 	if err != nil {
 		return err
 	}

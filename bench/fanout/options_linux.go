@@ -19,6 +19,7 @@ type options struct {
 	Ports     string        `json:"ports"`
 	Feedback  bool          `json:"feedback"`
 	Tick      time.Duration `json:"tickNs"`
+	Segments  bool          `json:"segments"`
 
 	Explain bool `json:"explain"`
 
@@ -48,6 +49,7 @@ func parseOptions(args []string) (*options, error) {
 	f.BoolVar(&o.Feedback, "feedback", true, "receivers send reports and transport-cc")
 	f.DurationVar(&o.Tick, "tick", time.Millisecond, 0, 100*time.Millisecond,
 		"the peers' process sends what is due at most this often, or with 0 each packet in its time")
+	f.BoolVar(&o.Segments, "segments", false, "the device takes runs of datagrams apart, as many network cards do, and not the kernel")
 	f.BoolVar(&o.Explain, "explain", false, "tell the nanoseconds of each stage, by a profile of slices after the measurement")
 	f.StringVar(&o.cpuProfile, "cpuprofile", "", "write a CPU profile of the server, of slices after the measurement, to this file")
 	f.StringVar(&o.memProfile, "memprofile", "", "write all allocations of such slices to this file; the figures are worthless then")

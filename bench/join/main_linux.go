@@ -81,7 +81,7 @@ func (o *options) serve(ctx context.Context, h *harness.Host) error {
 	if err := rig.Verify(); err != nil {
 		return err
 	}
-	quiet, err := h.Run(harness.Run{Duration: 2 * time.Second, Read: true, Latency: true})
+	quiet, err := h.Run(harness.Run{Duration: 2 * time.Second, Latency: true})
 	if err != nil {
 		return err
 	}

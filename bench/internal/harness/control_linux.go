@@ -126,8 +126,8 @@ type Run struct {
 	// what it sends. Complete lets the run fail when one packet is lost.
 	Learn    bool `json:"learn,omitempty"`
 	Complete bool `json:"complete,omitempty"`
-	// Latency, with Read, measures how long packets took to the receivers that
-	// were there when the run began.
+	// Latency measures how long packets took to the receivers that were there when
+	// the run began.
 	Latency bool `json:"latency,omitempty"`
 	// FrameDelay is how long after a request a sender sends a key frame.
 	FrameDelay time.Duration `json:"frameDelay,omitempty"`
@@ -138,7 +138,7 @@ type Ran struct {
 	Media    int `json:"media"`    // packets sent
 	Copies   int `json:"copies"`   // that receivers should get of them
 	Feedback int `json:"feedback"` // packets sent
-	// With Read.
+	// With Read or Latency.
 	Received int     `json:"received"` // media packets
 	Bytes    int     `json:"bytes"`    // of one on the wire, the largest seen
 	Waiting  int     `json:"waiting"`  // receivers of which nothing was learned yet
@@ -152,17 +152,18 @@ type Ran struct {
 	KeyFrameRate     float64 `json:"keyFrameRate"`
 }
 
-// A Latency is the time from a sender's write of a packet to the read of its
-// copy by the peers' process, in milliseconds. First, Median and Last are those
-// of the receivers of one packet, each the median over all packets.
+// A Latency is the time from the coming of a packet to the going of its copy at
+// the device, by the kernel's clock, in milliseconds; over loopback it is from a
+// sender's write to the read by the peers' process. First, Median and Last are
+// those of the receivers of one packet, each the median over all packets.
 type Latency struct {
 	P50    float64 `json:"p50"`
 	P99    float64 `json:"p99"`
 	First  float64 `json:"firstReceiver"`
 	Median float64 `json:"medianReceiver"`
 	Last   float64 `json:"lastReceiver"`
-	// Timed is the share of the copies that were read. Below 1 some were lost, or
-	// the peers' process had no time: what it measures then is itself.
+	// Timed is the share of the copies that were seen. Below 1 some were lost, or
+	// the peers' process had no time to look.
 	Timed float64 `json:"timed"`
 }
 

@@ -178,7 +178,7 @@ func (h *Host) MeasureForeign(name string, f Foreign, pairs int, start func() er
 	if err != nil {
 		return none, nil, err
 	}
-	ran, err := h.Run(Run{Duration: 2 * time.Second, Read: true, Latency: true})
+	ran, err := h.Run(Run{Duration: 2 * time.Second, Latency: true})
 	if err != nil {
 		return none, nil, err
 	}

@@ -99,15 +99,15 @@ func TestFeedback(t *testing.T) {
 
 func TestUDPOverIPv4(t *testing.T) {
 	for _, i := range []int{0, 1, 254, 255, 300, 10000} {
-		from := peerAddr(tunPeers, i)
-		p := append(appendUDP(nil, netip.AddrPortFrom(tunServer, 5), from, len("payload")), "payload"...)
+		to := peerAddr(tunPeers, i)
+		p := append(appendUDP(nil, netip.AddrPortFrom(tunServer, 5), to, len("payload")), "payload"...)
 		assert.Equal(t, uint16(0), checksum(p[:ipHeader]), "the sum over a header with its checksum")
-		got, b, ok := udpOf(p)
+		_, got, b, ok := udpOf(p)
 		require.True(t, ok)
 		assert.Equal(t, i, got)
 		assert.Equal(t, "payload", string(b))
 	}
-	_, _, ok := udpOf([]byte{0x60})
+	_, _, _, ok := udpOf([]byte{0x60})
 	assert.False(t, ok)
 }
 
@@ -115,12 +115,32 @@ func TestBurst(t *testing.T) {
 	from, to := peerAddr(tunPeers, 0), netip.AddrPortFrom(tunServer, 5)
 	p := appendBurst(nil, from, to, [][]byte{[]byte("first one"), []byte("then more"), []byte("the end")})
 	assert.Equal(t, []byte{1, 5, 28, 0, 9, 0, 20, 0, 6, 0}, p[:virtioHeader])
-	_, b, ok := udpOf(p[virtioHeader:])
+	got, _, b, ok := udpOf(p[virtioHeader:])
+	assert.Equal(t, 0, got)
 	require.True(t, ok)
 	assert.Equal(t, "first onethen morethe end", string(b))
 
 	p = appendBurst(nil, from, to, [][]byte{[]byte("alone")})
 	assert.Equal(t, make([]byte, virtioHeader), p[:virtioHeader])
+}
+
+func TestDeliver(t *testing.T) {
+	to := peerAddr(tunPeers, 7)
+	for _, list := range [][]string{{"alone"}, {"first one", "then more", "the end"}, {"same", "same"}} {
+		var run [][]byte
+		for _, d := range list {
+			run = append(run, []byte(d))
+		}
+		var got []string
+		deliver(appendBurst(nil, netip.AddrPortFrom(tunServer, 5), to, run), func(i int, b []byte) {
+			assert.Equal(t, 7, i)
+			got = append(got, string(b))
+		})
+		assert.Equal(t, list, got)
+	}
+	for _, bad := range [][]byte{nil, make([]byte, virtioHeader), appendBurst(nil, to, to, [][]byte{nil})} {
+		deliver(bad, func(int, []byte) { t.Error("a datagram of", bad) })
+	}
 }
 
 func TestRota(t *testing.T) {

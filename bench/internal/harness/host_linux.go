@@ -29,7 +29,7 @@ func (p *Program) serve(sink string) error {
 	var tun *os.File
 	if sink == SinkTUN {
 		var err error
-		if tun, err = openTUN(); err != nil {
+		if tun, err = openTUN(p.Segments); err != nil {
 			fmt.Fprintln(os.Stderr, p.Name+":", err)
 			os.Exit(exitNoSink)
 		}

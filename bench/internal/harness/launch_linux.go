@@ -37,6 +37,9 @@ type Program struct {
 	Limit time.Duration
 	// Workers is how many Workers it runs at a time; 0 is 1.
 	Workers int
+	// Segments lets the TUN take runs of datagrams whole, as a network card does
+	// that takes them apart.
+	Segments bool
 	// OneCore binds the server to one core and the peers to the others.
 	OneCore bool
 	// Prepare, if it is set, comes first, in the process that starts the others.

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -21,6 +22,8 @@ type link interface {
 	read(stop *atomic.Bool, f func(i int, b []byte)) error
 	// drain throws away what waits to be read.
 	drain() error
+	// watch returns what sees the packets that pass, or nil if nothing can.
+	watch() (*watcher, error)
 }
 
 const (
@@ -32,7 +35,7 @@ const (
 // kind that network cards of virtual machines have.
 type tunLink struct {
 	fd  int
-	buf [virtioHeader + mtu]byte
+	buf [virtioHeader + maxPacket]byte
 }
 
 const (
@@ -45,6 +48,7 @@ const (
 	virtioChecksum  = 1 // flag: the checksum is to be completed
 	virtioUDPBurst  = 5 // GSO type: a run of UDP datagrams
 	maxBurstPayload = 60000
+	maxPacket       = 65535
 )
 
 func newTUNLink(fd int) (*tunLink, error) {
@@ -126,12 +130,32 @@ func checksum(h []byte) uint16 {
 	return ^uint16(sum)
 }
 
-// udpOf returns the peer and the payload of an IPv4 packet, if it is UDP.
-func udpOf(p []byte) (i int, b []byte, ok bool) {
+// udpOf returns the payload of an IPv4 packet, if it is UDP, and the peer that it
+// is from or to. Of the server's end the index means nothing.
+func udpOf(p []byte) (from, to int, b []byte, ok bool) {
 	if len(p) < ipHeader+udpHeader || p[0] != 0x45 || p[9] != unix.IPPROTO_UDP {
-		return 0, nil, false
+		return 0, 0, nil, false
 	}
-	return peerIndex(binary.BigEndian.Uint16(p[18:])), p[ipHeader+udpHeader:], true
+	from, to = peerIndex(binary.BigEndian.Uint16(p[14:])), peerIndex(binary.BigEndian.Uint16(p[18:]))
+	return from, to, p[ipHeader+udpHeader:], true
+}
+
+// datagramSize returns how long the datagrams are that n bytes of payload are, by
+// the header before the packet; the last one may be shorter.
+func datagramSize(h []byte, n int) int {
+	if h[1] != virtioUDPBurst {
+		return max(n, 1)
+	}
+	return max(int(binary.NativeEndian.Uint16(h[4:])), 1)
+}
+
+// deliver hands over the datagrams of a packet behind its header.
+func deliver(p []byte, f func(i int, b []byte)) {
+	if _, i, b, ok := udpOf(p[min(len(p), virtioHeader):]); ok {
+		for d := range slices.Chunk(b, datagramSize(p, len(b))) {
+			f(i, d)
+		}
+	}
 }
 
 func (l *tunLink) read(stop *atomic.Bool, f func(i int, b []byte)) error {
@@ -139,9 +163,7 @@ func (l *tunLink) read(stop *atomic.Bool, f func(i int, b []byte)) error {
 		n, err := unix.Read(l.fd, l.buf[:])
 		switch err {
 		case nil:
-			if i, b, ok := udpOf(l.buf[min(n, virtioHeader):n]); ok {
-				f(i, b)
-			}
+			deliver(l.buf[:n], f)
 		case unix.EAGAIN:
 			unix.Poll([]unix.PollFd{{Fd: int32(l.fd), Events: unix.POLLIN}}, pollTime)
 		case unix.EINTR:
@@ -161,6 +183,8 @@ func (l *tunLink) drain() error {
 		}
 	}
 }
+
+func (l *tunLink) watch() (*watcher, error) { return newWatcher() }
 
 // A loopLink has a socket on loopback for each peer.
 type loopLink struct {
@@ -221,6 +245,8 @@ func (l *loopLink) drain() error {
 		}
 	}
 }
+
+func (l *loopLink) watch() (*watcher, error) { return nil, nil }
 
 func (l *loopLink) turn(timeout int, f func(i int, b []byte)) (int, error) {
 	var events [64]unix.EpollEvent

@@ -128,26 +128,17 @@ func (l *load) run(c *Run) (a Ran, err error) {
 		rate = 1
 	}
 	queue := l.prepare(rate, c.Senders)
-	if !c.Read {
+	if !c.Read && !c.Latency {
 		err = l.send(c, queue, &a)
 		return a, err
 	}
-	if err := l.p.link.drain(); err != nil {
+	r, err := l.startReading(c)
+	if err != nil {
 		return a, err
 	}
-	r := l.startReading(c)
-	l.p.reading.Store(r)
-	l.p.acquire()
 	err = l.send(c, queue, &a)
 	r.wait(a.Copies)
-	l.p.reading.Store(nil)
-	if e := l.p.release(); err == nil {
-		err = e
-	}
-	if e := r.end(&a); err == nil {
-		err = e
-	}
-	return a, err
+	return a, errors.Join(err, r.stop(), r.end(&a))
 }
 
 // prepare sets all sources to where they begin, and returns those of the senders
@@ -247,9 +238,6 @@ func (l *load) sendBurst(c *Run, s *source, a *Ran) error {
 			return err
 		}
 		out[i] = sealed
-		if !c.Reference {
-			s.sentAt[s.seq%sentKept].Store(int64(l.now()))
-		}
 	}
 	if c.Reference {
 		s.mockSeq = s.seq
@@ -264,6 +252,9 @@ func (l *load) sendBurst(c *Run, s *source, a *Ran) error {
 		}
 	}
 	l.mu.Unlock()
+	if !c.Reference {
+		s.entered(seq+1, n, l.now())
+	}
 	if err := l.p.link.writeBurst(sender.index, to, out[:n]); err != nil {
 		return fmt.Errorf("sending media: %w", err)
 	}

@@ -20,13 +20,20 @@ type Loaded struct {
 }
 
 // GC is what garbage collection does to latency, while a goroutine makes
-// garbage of JSON for half of the time.
+// garbage of JSON for half of the time: medians of pairs of seconds.
 type GC struct {
 	P99Off float64 `json:"p99OffMs"` // with the collector off
 	P99On  float64 `json:"p99OnMs"`
 	Adds   float64 `json:"addsMs"` // the difference
 	Cycles uint32  `json:"cycles"` // while it was on
 }
+
+const (
+	garbagePairs = 5
+	// garbagePercent is the GOGC of the slices with a collector. The usual 100 would
+	// let it run once in those seconds, or not at all.
+	garbagePercent = 10
+)
 
 // bearable is the latency in ms above which the peers are late.
 const bearable = 20
@@ -43,7 +50,7 @@ const mostRate = 8
 // a lower rate: the CPU tells what was reached.
 func (r *Rig) UnderLoad(f *Figures, share float64, duration time.Duration) (*Loaded, error) {
 	rate := min(share*float64(len(r.Workers))/f.CPU, mostRate)
-	run := Run{Duration: time.Second, Read: true, Latency: true}
+	run := Run{Duration: time.Second, Latency: true}
 	for ; ; rate *= 0.7 {
 		run.Rate = rate
 		v, err := r.ProductSlice(run)
@@ -65,29 +72,40 @@ func (r *Rig) UnderLoad(f *Figures, share float64, duration time.Duration) (*Loa
 		Rate: Round(rate, 2), CPU: Round(v.CPU.Seconds()/duration.Seconds(), 3),
 		Forwarded: Round(float64(v.Packets)/float64(v.Copies), 4), LatencyMs: v.Ran.Latency,
 	}
-	for _, on := range []bool{false, true} {
-		p99, cycles, err := r.withGarbage(run, on)
-		if err != nil {
-			return nil, err
-		}
-		if on {
-			l.GC.P99On, l.GC.Cycles = p99, cycles
-		} else {
-			l.GC.P99Off = p99
-		}
-	}
-	l.GC.Adds = Round(l.GC.P99On-l.GC.P99Off, 3)
-	return l, nil
+	l.GC, err = r.collected()
+	return l, err
 }
 
-// withGarbage runs while garbage is made, and collected if on is true.
-func (r *Rig) withGarbage(run Run, on bool) (p99 float64, cycles uint32, err error) {
-	runtime.GC()
-	if !on {
-		defer debug.SetGCPercent(debug.SetGCPercent(-1))
-		// Without a collector it must end before the machine's memory does.
-		defer debug.SetMemoryLimit(debug.SetMemoryLimit(2 << 30))
+// collected compares slices with and without a collector, at the rates of the
+// tracks: with half a core of garbage beside the peers more is not to be had of
+// two cores.
+func (r *Rig) collected() (GC, error) {
+	var g GC
+	var off, on []float64
+	for range garbagePairs {
+		p99, _, err := r.withGarbage(-1)
+		if err != nil {
+			return g, err
+		}
+		off = append(off, p99)
+		p99, cycles, err := r.withGarbage(garbagePercent)
+		if err != nil {
+			return g, err
+		}
+		on = append(on, p99)
+		g.Cycles += cycles
 	}
+	g.P99Off, g.P99On = quantile(off, 50), quantile(on, 50)
+	g.Adds = Round(g.P99On-g.P99Off, 3)
+	return g, nil
+}
+
+// withGarbage runs for a second while garbage is made, with that GOGC.
+func (r *Rig) withGarbage(percent int) (p99 float64, cycles uint32, err error) {
+	runtime.GC()
+	defer debug.SetGCPercent(debug.SetGCPercent(percent))
+	// Without a collector it must end before the machine's memory does.
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(2 << 30))
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() { // ends with stop
 		defer close(stopped)
@@ -95,7 +113,7 @@ func (r *Rig) withGarbage(run Run, on bool) (p99 float64, cycles uint32, err err
 	}()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	a, err := r.Run(run)
+	a, err := r.Run(Run{Duration: time.Second, Latency: true})
 	runtime.ReadMemStats(&after)
 	close(stop)
 	<-stopped

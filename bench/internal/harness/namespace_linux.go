@@ -33,14 +33,31 @@ func peerAddr(network [4]byte, i int) netip.AddrPort {
 // peerIndex is the inverse of peerAddr.
 func peerIndex(low16 uint16) int { return int(low16) - 1 }
 
+// What a device can do (linux/if_tun.h): complete checksums, and take runs of UDP
+// datagrams apart.
+const (
+	tunChecksums   = 0x01
+	tunSegmentUDP4 = 0x20
+	tunSegmentUDP6 = 0x40 // comes with the other
+)
+
 // openTUN makes the device in the namespace of the process and returns the end
-// that its peers hold. It starts loopback, too, where Workers bind their pipes.
-func openTUN() (*os.File, error) {
+// that its peers hold. One that segments gets runs of datagrams whole, as network
+// cards do that take them apart; for any other the kernel does it. It starts
+// loopback, too, where Workers bind their pipes.
+func openTUN(segments bool) (*os.File, error) {
 	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, fmt.Errorf("opening the TUN driver: %w", err)
 	}
-	if err := configureTUN(fd); err != nil {
+	err = configureTUN(fd)
+	if err == nil && segments {
+		const all = tunChecksums | tunSegmentUDP4 | tunSegmentUDP6
+		if err = unix.IoctlSetInt(fd, unix.TUNSETOFFLOAD, all); err != nil {
+			err = fmt.Errorf("letting the TUN segment: %w", err) // before Linux 6.2
+		}
+	}
+	if err != nil {
 		unix.Close(fd)
 		return nil, err
 	}

@@ -51,11 +51,19 @@ type source struct {
 	keys  []time.Duration
 	mock  *srtp.Context // seals for the reference loop
 
-	sentAt [sentKept]atomic.Int64 // ns since the load began, by sequence number
+	enteredAt [sentKept]atomic.Int64 // ns since the load began, by sequence number
 }
 
 // sentKept is a power of two.
 const sentKept = 8192
+
+// entered says when n packets went to the SFU, the first of them with this
+// sequence number.
+func (s *source) entered(first uint16, n int, at time.Duration) {
+	for i := range n {
+		s.enteredAt[(first+uint16(i))%sentKept].Store(int64(at))
+	}
+}
 
 // next returns packet i of n of a frame, which is sent at now. It is valid
 // until the following call.

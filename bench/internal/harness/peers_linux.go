@@ -172,8 +172,8 @@ func (p *peers) take(i int, b []byte) {
 	}
 	if b[0]>>6 != 2 {
 		p.all[i].receive(b)
-	} else if r := p.reading.Load(); r != nil {
-		r.take(p.all[i], b)
+	} else if r := p.reading.Load(); r != nil && !r.watched {
+		r.take(p.all[i], b, p.load.now(), 0)
 	}
 }
 

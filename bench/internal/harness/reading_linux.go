@@ -16,6 +16,8 @@ type reading struct {
 	c *Run
 
 	received atomic.Int64
+	watched  bool // a watcher tells what media passes
+	stop     func() error
 
 	// Guarded by the load's mu.
 	bytes    int
@@ -33,31 +35,106 @@ type table struct {
 	samples   []time.Duration
 }
 
-func (l *load) startReading(c *Run) *reading {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+// startReading begins to look at what comes back, until its stop is called.
+func (l *load) startReading(c *Run) (*reading, error) {
 	r := &reading{l: l, c: c}
-	for _, s := range l.sinks {
-		s.got = 0
-	}
+	var w *watcher
 	if c.Latency {
-		for _, s := range l.sources {
-			most := s.Layer.Burst * int(1+c.Duration/s.interval)
-			r.tables = append(r.tables, table{len(s.sinks), make([]time.Duration, most*len(s.sinks))})
+		var err error
+		if w, err = l.p.link.watch(); err != nil {
+			return nil, err
 		}
 	}
-	return r
+	r.watched = w != nil
+	read := c.Read || w == nil
+	if read {
+		if err := l.p.link.drain(); err != nil {
+			return nil, err
+		}
+	}
+	r.prepare()
+	var ended atomic.Bool
+	done := make(chan struct{})
+	if w != nil {
+		go func() { // ends with ended
+			defer close(done)
+			w.read(&ended, r.see)
+		}()
+	}
+	l.p.reading.Store(r)
+	if read {
+		l.p.acquire()
+	}
+	r.stop = func() (err error) {
+		if w != nil {
+			ended.Store(true)
+			<-done
+			w.close()
+		}
+		l.p.reading.Store(nil)
+		if read {
+			err = l.p.release()
+		}
+		return err
+	}
+	return r, nil
 }
 
-// take handles a packet from the SFU to a peer.
-func (r *reading) take(p *peer, b []byte) {
-	now := r.l.now()
+func (r *reading) prepare() {
+	r.l.mu.Lock()
+	defer r.l.mu.Unlock()
+	for _, s := range r.l.sinks {
+		s.got = 0
+	}
+	if !r.c.Latency {
+		return
+	}
+	for _, s := range r.l.sources {
+		most := s.Layer.Burst * int(1+r.c.Duration/s.interval)
+		r.tables = append(r.tables, table{len(s.sinks), make([]time.Duration, most*len(s.sinks))})
+	}
+}
+
+// see takes what passed the device.
+func (r *reading) see(v passage) {
+	from, to, b, ok := udpOf(v.begin)
+	if !ok || len(b) < rtpHeader || b[0]>>6 != 2 {
+		return
+	}
+	all, at := r.l.p.all, v.at.Sub(r.l.began)
+	switch {
+	case v.out && to >= 0 && to < len(all):
+		for i := range v.n {
+			r.take(all[to], b, at, i)
+		}
+	case !v.out && from >= 0 && from < len(all) && !isRTCP(b):
+		r.enter(all[from], b, v.n, at)
+	}
+}
+
+// enter takes a run of n packets on its way to the SFU, of which b is the first.
+func (r *reading) enter(p *peer, b []byte, n int, at time.Duration) {
+	r.l.mu.Lock()
+	defer r.l.mu.Unlock()
+	for _, s := range p.sources {
+		if s.Stream.SSRC == binary.BigEndian.Uint32(b[8:]) {
+			s.entered(binary.BigEndian.Uint16(b[2:]), n, at)
+			return
+		}
+	}
+}
+
+func isRTCP(b []byte) bool { return b[1] >= 192 && b[1] <= 223 }
+
+// take handles a packet from the SFU to a peer that came at a time: in a run, i
+// places after the packet b. Of one that a watcher saw the end may be missing.
+func (r *reading) take(p *peer, b []byte, now time.Duration, i int) {
 	if len(b) < rtpHeader {
 		return
 	}
 	r.l.mu.Lock()
 	defer r.l.mu.Unlock()
-	if b[1] >= 192 && b[1] <= 223 {
+	if isRTCP(b) {
 		if len(p.sources) > 0 {
 			r.takeRTCP(p, b, now)
 		}
@@ -67,7 +144,7 @@ func (r *reading) take(p *peer, b []byte) {
 	if s == nil {
 		return
 	}
-	seq := binary.BigEndian.Uint16(b[2:])
+	seq := binary.BigEndian.Uint16(b[2:]) + uint16(i)
 	r.bytes = max(r.bytes, len(b))
 	if r.c.Learn && !r.learn(s, b, seq) {
 		return
@@ -91,7 +168,7 @@ func (r *reading) take(p *peer, b []byte) {
 		return // it joined later, or the packet is of an earlier run
 	}
 	if at := &t.samples[n*t.receivers+s.slot]; *at == 0 {
-		*at = max(now-time.Duration(s.source.sentAt[(seq-s.offset)%sentKept].Load()), 1)
+		*at = max(now-time.Duration(s.source.enteredAt[(seq-s.offset)%sentKept].Load()), 1)
 		s.got++
 		r.received.Add(1)
 	}
