@@ -120,13 +120,14 @@ var (
 	ErrHandshake = errors.New("handshake failed")
 )
 
-// A PanicError reports a panic on a goroutine of an Association.
+// A PanicError reports a panic on a goroutine of an Association. Its text is
+// without the stack.
 type PanicError struct {
 	Value any
 	Stack []byte
 }
 
-func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v\n\n%s", e.Value, e.Stack) }
+func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
 
 // Defaults of a [Config], mediasoup's.
 const (
@@ -149,9 +150,9 @@ const (
 	// maxWaiting is how many messages may wait to be sent, of whatever size.
 	maxWaiting = 1 << 16
 
-	crowd    = DefaultSendBufferSize / 2 // bytes that wait to be sent, see Crowded
-	jam      = 32 << 20                  // the same of Jammed
-	patience = 64 << 20                  // bytes that may wait, see SendPatiently
+	crowd        = DefaultSendBufferSize / 2 // bytes that wait to be sent, see Crowded
+	jam          = 32 << 20                  // the same of Jammed
+	patientLimit = 64 << 20                  // bytes that may wait, see SendPatiently
 )
 
 // Config says how an Association works. Post, Send and Handle are required;

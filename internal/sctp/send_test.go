@@ -216,11 +216,11 @@ func TestPatient(t *testing.T) {
 		x.do(func() {
 			var err error
 			sent := 0
-			for ; err == nil && sent < 2*patience; sent += len(message) {
+			for ; err == nil && sent < 2*patientLimit; sent += len(message) {
 				_, err = x.a.SendPatiently(1, 51, message[:])
 			}
 			require.ErrorIs(t, err, ErrSendBufferFull, "there is an end to it")
-			require.GreaterOrEqual(t, sent, patience)
+			require.GreaterOrEqual(t, sent, patientLimit)
 			require.True(t, x.a.Crowded())
 			require.True(t, x.a.Jammed())
 			x.a.CloseOutbound(1)

@@ -108,7 +108,7 @@ func (a *Association) Send(id uint16, ppid uint32, data []byte) (buffered uint32
 // SendPatiently is Send for those who look at Crowded after each message, and then
 // stop: more may wait than Config allows, so that nothing of theirs is lost.
 func (a *Association) SendPatiently(id uint16, ppid uint32, data []byte) (buffered uint32, err error) {
-	return a.send(id, ppid, data, patience, patience)
+	return a.send(id, ppid, data, patientLimit, patientLimit)
 }
 
 // send is Send with limits, in bytes, of all that waits and of that on the stream.
