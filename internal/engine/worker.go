@@ -150,6 +150,7 @@ func (w *Worker) run(m *Machine) {
 	defer close(w.done)
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	defer wakeSoon()()
 	defer w.end(m)
 	m.load.start()
 	m.log.Debug("worker runs")
