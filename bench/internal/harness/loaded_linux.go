@@ -44,14 +44,18 @@ const leastRate = 0.4
 // mostRate bounds the rate: what the peers' process can read depends on it.
 const mostRate = 8
 
+// loadTries is how many rates are tried.
+const loadTries = 8
+
 // UnderLoad runs at a share of the cores of all Workers; f is what was measured
-// at the rates of the tracks. What the receivers get is read then. If the peers
-// have no time for that, since other work or too few cores take it, it goes on at
-// a lower rate: the CPU tells what was reached.
+// at the rates of the tracks. A packet costs less the more there are, so that the
+// rate has to be found. If the peers have no time for it, since other work or too
+// few cores take it, it goes on at a lower rate: the CPU tells what was reached.
 func (r *Rig) UnderLoad(f *Figures, share float64, duration time.Duration) (*Loaded, error) {
-	rate := min(share*float64(len(r.Workers))/f.CPU, mostRate)
+	share *= float64(len(r.Workers))
+	rate := min(share/f.CPU, mostRate)
 	run := Run{Duration: time.Second, Latency: true}
-	for ; ; rate *= 0.7 {
+	for try, wasLate := 0, false; try < loadTries; try++ {
 		run.Rate = rate
 		v, err := r.ProductSlice(run)
 		if err != nil {
@@ -59,9 +63,14 @@ func (r *Rig) UnderLoad(f *Figures, share float64, duration time.Duration) (*Loa
 		}
 		late := v.Counted.PacketsReceived*100 < 99*uint64(v.Ran.Media) || uint64(v.Ran.Received)*100 < 99*v.Packets ||
 			v.Ran.Latency.P50 > bearable
-		if !late || rate*0.7 < leastRate {
+		next := min(rate*share/v.CPU.Seconds(), mostRate)
+		if late {
+			next = min(next, rate*0.8)
+		}
+		if !late && (wasLate || next < rate*1.05) || next < leastRate {
 			break
 		}
+		rate, wasLate = next, wasLate || late
 	}
 	run.Rate, run.Duration = rate, duration
 	v, err := r.ProductSlice(run)
