@@ -2,7 +2,6 @@ package mafalda
 
 import (
 	"slices"
-	"sync"
 	"sync/atomic"
 )
 
@@ -10,7 +9,6 @@ import (
 // The zero Event is ready to use. It must not be copied after first use.
 // Its methods may be called by many goroutines at a time.
 type Event[T any] struct {
-	mu        sync.Mutex                     // held by writers of listeners
 	listeners atomic.Pointer[[]*listener[T]] // replaced, never modified in place
 }
 
@@ -28,14 +26,26 @@ type listener[T any] struct {
 // be running.
 func (e *Event[T]) On(f func(T)) (stop func()) {
 	l := &listener[T]{f: f}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	var old []*listener[T]
-	if p := e.listeners.Load(); p != nil {
-		old = *p
+	e.replace(func(old []*listener[T]) []*listener[T] { return append(slices.Clip(old), l) })
+	return func() {
+		if !l.stopped.Swap(true) {
+			e.replace(func(old []*listener[T]) []*listener[T] { return remove(old, l) })
+		}
 	}
-	e.listeners.Store(new(append(slices.Clip(old), l)))
-	return func() { e.remove(l) }
+}
+
+// replace puts what f makes of the list, a new one, in its place.
+func (e *Event[T]) replace(f func(old []*listener[T]) []*listener[T]) {
+	for {
+		var old []*listener[T]
+		p := e.listeners.Load()
+		if p != nil {
+			old = *p
+		}
+		if e.listeners.CompareAndSwap(p, new(f(old))) {
+			return
+		}
+	}
 }
 
 // Emit calls every listener with v. All of them get the same v and must not
@@ -77,19 +87,4 @@ func (e *Event[T]) EmitUnlessClosed(o interface{ Closed() bool }, v T) {
 func (e *Event[T]) Heard() bool {
 	p := e.listeners.Load()
 	return p != nil && len(*p) > 0
-}
-
-func (e *Event[T]) remove(l *listener[T]) {
-	if l.stopped.Swap(true) {
-		return
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	kept := make([]*listener[T], 0, len(*e.listeners.Load()))
-	for _, x := range *e.listeners.Load() {
-		if x != l {
-			kept = append(kept, x)
-		}
-	}
-	e.listeners.Store(&kept)
 }

@@ -55,7 +55,6 @@ func TestEventConcurrent(t *testing.T) {
 
 func TestEmitUnlessClosed(t *testing.T) {
 	var l life
-	l.init()
 	var e Event[int]
 	e.EmitUnlessClosed(&l, 0) // nobody listens
 	var got []string

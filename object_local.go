@@ -14,10 +14,17 @@ import (
 
 // A moment comes once. What is to happen after it waits without a goroutine.
 type moment struct {
-	ch   chan struct{} // closed by come; constant
 	mu   sync.Mutex
-	next []func() // guarded by mu
+	next []func()      // guarded by mu
+	ch   chan struct{} // guarded by mu; nil while nobody asked for it, closed by come
 }
+
+// past is the channel of moments that came before anybody asked for it.
+var past = func() chan struct{} {
+	ch := make(chan struct{})
+	close(ch)
+	return ch
+}()
 
 // come lets everything that waits for m go on, on the goroutine of the caller.
 // It is called once, with no lock held.
@@ -25,11 +32,25 @@ func (m *moment) come() {
 	m.mu.Lock()
 	next := m.next
 	m.next = nil
-	close(m.ch)
+	if m.ch == nil {
+		m.ch = past
+	} else {
+		close(m.ch)
+	}
 	m.mu.Unlock()
 	for _, f := range next {
 		f()
 	}
+}
+
+// done returns a channel that is closed when m has come.
+func (m *moment) done() <-chan struct{} {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.ch == nil {
+		m.ch = make(chan struct{})
+	}
+	return m.ch
 }
 
 // then reports whether m has come. If not, f is called when it does.
@@ -52,15 +73,11 @@ type life struct {
 	ended  moment      // comes after the last close event
 }
 
-func (l *life) init() {
-	l.born.ch, l.ended.ch = make(chan struct{}), make(chan struct{})
-}
-
 // Closed implements [Lifetime].
 func (l *life) Closed() bool { return l.closed.Load() }
 
 // Done implements [Lifetime].
-func (l *life) Done() <-chan struct{} { return l.ended.ch }
+func (l *life) Done() <-chan struct{} { return l.ended.done() }
 
 // appData implements [AppDataHolder].
 type appData struct {
@@ -96,7 +113,6 @@ type object struct {
 }
 
 func (o *object) init(w *worker, kind, id string, data any) {
-	o.life.init()
 	o.w, o.kind, o.id, o.v = w, kind, id, data
 }
 
@@ -294,26 +310,36 @@ type target interface {
 	notify(n engine.Notification)
 }
 
-// A recency remembers the newest notification of each kind, since two
-// goroutines may bring them out of order.
+// A recency remembers the newest notification of each kind that an object gets,
+// since two goroutines may bring them out of order.
 type recency [noteKinds]uint64
 
+// A noteKind is one of the kinds that objects of one type get.
 type noteKind uint8
 
+// Those of a transport, which gets the most.
 const (
 	noteICE noteKind = iota
 	noteTuple
 	noteDTLS
 	noteRTCPTuple
-	noteScore
+	noteSCTP
+	noteSCTPNegotiated
+	noteKinds
+)
+
+// Those of a Producer or Consumer, and of their like for data.
+const (
+	noteScore noteKind = iota
 	noteLayers
 	noteOrientation
 	notePause
-	noteSCTP
-	noteSCTPNegotiated
-	noteLevels
+)
+
+// Those of an RTPObserver.
+const (
+	noteLevels noteKind = iota
 	noteSpeaker
-	noteKinds
 )
 
 // fresh reports whether seq is newer than what came before it.

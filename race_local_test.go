@@ -139,7 +139,7 @@ func pick[T any](list []T) (v T, ok bool) {
 		return v, false
 	}
 	v = list[rand.IntN(len(list))]
-	<-any(v).(node).base().born.ch
+	<-any(v).(node).base().born.done()
 	return v, true
 }
 

@@ -47,7 +47,6 @@ var _ SFU = (*sfu)(nil)
 
 func newSFU() *sfu {
 	s := new(sfu)
-	s.init()
 	s.born.come()
 	return s
 }

@@ -278,7 +278,7 @@ func (w *worker) notify(n engine.Notification) {
 	if t == nil {
 		return
 	}
-	<-t.base().born.ch
+	<-t.base().born.done()
 	t.notify(n)
 }
 
