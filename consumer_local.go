@@ -14,7 +14,7 @@ type consumer struct {
 	t             *transport
 	p             *producer
 	typ           ConsumerType
-	rtpParameters RTPParameters
+	rtpParameters RTPParameters // parts are shared with other Consumers
 
 	events   ConsumerEvents
 	observer ConsumerObserver

@@ -266,6 +266,52 @@ func TestCopies(t *testing.T) {
 	}
 }
 
+// TestConsumersShareParameters: what Consumers of a Producer have alike is in
+// memory once, and whoever changes what he gave or got changes no other.
+func TestConsumersShareParameters(t *testing.T) {
+	r := testRouter(t, testWorker(t))
+	d := testDirect(t, r)
+	p := testProduce(t, d, videoOptions(1))
+	consume := func(caps RTPCapabilities) *consumer {
+		c, err := d.Consume(t.Context(), ConsumerOptions{ProducerID: p.ID(), RTPCapabilities: caps, EnableRTX: new(true)})
+		require.NoError(t, err)
+		before := plain(c.RTPParameters())
+		scribble(&caps)
+		require.Equal(t, before, plain(c.RTPParameters()), "the caller's capabilities are not kept")
+		return c.(*consumer)
+	}
+	first, second := consume(r.RTPCapabilities()), consume(r.RTPCapabilities())
+	require.Len(t, first.rtpParameters.Codecs, 2)
+	assert.Same(t, &first.rtpParameters.Codecs[0], &second.rtpParameters.Codecs[0])
+	assert.Same(t, &first.rtpParameters.HeaderExtensions[0], &second.rtpParameters.HeaderExtensions[0])
+
+	for _, uri := range []RTPHeaderExtensionURI{RTPHeaderExtensionMID, RTPHeaderExtensionTransportWideCC} {
+		few := r.RTPCapabilities()
+		few.HeaderExtensions = slices.DeleteFunc(few.HeaderExtensions, func(e RTPHeaderExtension) bool { return e.URI != uri })
+		for i := range few.Codecs {
+			few.Codecs[i].RTCPFeedback = nil
+		}
+		other := consume(few).RTPParameters()
+		require.Len(t, other.HeaderExtensions, 1)
+		assert.Equal(t, uri, other.HeaderExtensions[0].URI)
+		assert.Empty(t, other.Codecs[0].RTCPFeedback)
+	}
+	assert.Equal(t, plain(first.rtpParameters.Codecs), plain(consume(r.RTPCapabilities()).rtpParameters.Codecs))
+
+	all := func() (v []any) {
+		v = append(v, plain(p.(*producer).consumable))
+		for _, c := range d.Consumers() {
+			dump, err := c.Dump(t.Context())
+			require.NoError(t, err)
+			v = append(v, plain(c.RTPParameters()), plain(dump.RTPParameters), plain(dump.ConsumableRTPEncodings))
+			scribble(new(c.RTPParameters()))
+			scribble(&dump)
+		}
+		return v
+	}
+	assert.Equal(t, all(), all())
+}
+
 func TestUpdateMediaCodecs(t *testing.T) {
 	r := testRouter(t, testWorker(t))
 	d := testDirect(t, r)

@@ -243,12 +243,12 @@ func ConsumableRTPParameters(kind MediaKind, p RTPParameters, caps RTPCapabiliti
 		if !ok {
 			return RTPParameters{}, fmt.Errorf("no mapping for payload type %d: %w", codec.PayloadType, ErrInvalidArgument)
 		}
-		media := consumableCodec(c)
+		media := c.clone().asParameters()
 		media.Parameters = maps.Clone(codec.Parameters)
 		out.Codecs = append(out.Codecs, media)
 		// Even if the Producer has no RTX, its Router retransmits to Consumers.
 		if rtx, ok := rtxOf(caps.Codecs, c.PreferredPayloadType); ok {
-			out.Codecs = append(out.Codecs, consumableCodec(rtx))
+			out.Codecs = append(out.Codecs, rtx.clone().asParameters())
 		}
 	}
 	// A Router adds what it offers itself; a capture time only the Producer knows.
@@ -295,8 +295,8 @@ func mappedCodec(payloadType uint8, codecs []RTPCodecCapability, mapping []RTPCo
 	return codecs[j], true
 }
 
-func consumableCodec(c RTPCodecCapability) RTPCodecParameters {
-	c = c.clone()
+// asParameters returns c as a codec in use, with the same map and list.
+func (c RTPCodecCapability) asParameters() RTPCodecParameters {
 	return RTPCodecParameters{
 		MIMEType:     c.MIMEType,
 		PayloadType:  c.PreferredPayloadType,

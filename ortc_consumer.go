@@ -11,8 +11,7 @@ import (
 // receive at least one media codec of consumable parameters. Malformed
 // capabilities are an [ErrInvalidArgument].
 func CanConsume(consumable RTPParameters, caps RTPCapabilities) (bool, error) {
-	caps, err := ValidateAndNormalizeRTPCapabilities(caps)
-	if err != nil {
+	if err := caps.validate(); err != nil {
 		return false, err
 	}
 	for _, codec := range consumable.Codecs {
@@ -23,9 +22,10 @@ func CanConsume(consumable RTPParameters, caps RTPCapabilities) (bool, error) {
 	return false, nil
 }
 
-// capabilityFor returns the first of codecs that matches codec.
+// capabilityFor returns the first of codecs, which are valid, that matches codec.
 func capabilityFor(codec RTPCodecParameters, codecs []RTPCodecCapability) (RTPCodecCapability, bool) {
 	i := slices.IndexFunc(codecs, func(c RTPCodecCapability) bool {
+		c.Channels = channelsOf(c.MIMEType, c.Channels)
 		return matchCodecs(c.codecID(), codec.codecID(), matchStrict)
 	})
 	if i < 0 {
@@ -53,20 +53,19 @@ type ConsumerRTPParametersOptions struct {
 // Errors: [ErrInvalidArgument] for malformed capabilities,
 // [errors.ErrUnsupported] if there is no media codec in common.
 func ConsumerRTPParameters(o ConsumerRTPParametersOptions) (RTPParameters, error) {
-	return consumerRTPParameters(o, randomSSRC)
+	p, err := consumerRTPParameters(o, randomSSRC)
+	return p.clone(), err
 }
 
+// consumerRTPParameters is ConsumerRTPParameters, but what it returns has the
+// maps of the consumable parameters.
 func consumerRTPParameters(o ConsumerRTPParametersOptions, ssrcs ssrcSource) (RTPParameters, error) {
-	consumable := o.ConsumableRTPParameters.clone()
-	remote := make([]RTPCodecCapability, len(o.RemoteRTPCapabilities.Codecs))
-	for i, c := range o.RemoteRTPCapabilities.Codecs {
-		var err error
-		if remote[i], err = normalizeCodecCapability(c); err != nil {
-			return RTPParameters{}, fmt.Errorf("codecs[%d]: %w", i, err)
-		}
+	if err := validateCodecCapabilities(o.RemoteRTPCapabilities.Codecs); err != nil {
+		return RTPParameters{}, err
 	}
+	consumable := o.ConsumableRTPParameters
 	out := RTPParameters{MSID: consumable.MSID, RTCP: consumable.RTCP}
-	out.Codecs = consumerCodecs(consumable.Codecs, remote, o.EnableRTX)
+	out.Codecs = consumerCodecs(consumable.Codecs, o.RemoteRTPCapabilities.Codecs, o.EnableRTX)
 	if len(out.Codecs) == 0 || isRTX(out.Codecs[0].MIMEType) {
 		return RTPParameters{}, fmt.Errorf("no media codec in common: %w", errors.ErrUnsupported)
 	}
@@ -116,8 +115,8 @@ func keepOneBandwidthFeedback(p *RTPParameters) {
 	twcc := has(RTPHeaderExtensionTransportWideCC)
 	remb := !twcc && has(RTPHeaderExtensionAbsSendTime)
 	for i := range p.Codecs {
-		p.Codecs[i].RTCPFeedback = keep(p.Codecs[i].RTCPFeedback, func(f RTCPFeedback) bool {
-			return (remb || f.Type != "goog-remb") && (twcc || f.Type != "transport-cc")
+		p.Codecs[i].RTCPFeedback = slices.DeleteFunc(p.Codecs[i].RTCPFeedback, func(f RTCPFeedback) bool {
+			return f.Type == "goog-remb" && !remb || f.Type == "transport-cc" && !twcc
 		})
 	}
 }
@@ -139,7 +138,7 @@ func mergeEncodings(encodings []RTPEncodingParameters, rtx bool, ssrc uint32) RT
 	return merged
 }
 
-// pipeEncodings returns encodings with SSRCs of their own. It may change them.
+// pipeEncodings returns encodings with SSRCs of their own.
 func pipeEncodings(encodings []RTPEncodingParameters, rtx bool, ssrcs ssrcSource) []RTPEncodingParameters {
 	out := append(make([]RTPEncodingParameters, 0, len(encodings)), encodings...)
 	ssrc, rtxSSRC := ssrcs(), ssrcs()
@@ -157,11 +156,12 @@ func pipeEncodings(encodings []RTPEncodingParameters, rtx bool, ssrcs ssrcSource
 // PipeTransport: everything consumable but bandwidth estimation and, unless
 // enableRTX, retransmission.
 func PipeConsumerRTPParameters(consumable RTPParameters, enableRTX bool) RTPParameters {
-	return pipeConsumerRTPParameters(consumable, enableRTX, randomSSRC)
+	return pipeConsumerRTPParameters(consumable, enableRTX, randomSSRC).clone()
 }
 
+// pipeConsumerRTPParameters is PipeConsumerRTPParameters, but what it returns has
+// the maps of the consumable parameters.
 func pipeConsumerRTPParameters(consumable RTPParameters, enableRTX bool, ssrcs ssrcSource) RTPParameters {
-	consumable = consumable.clone()
 	out := RTPParameters{MSID: consumable.MSID, RTCP: consumable.RTCP}
 	out.Codecs = keep(consumable.Codecs, func(c RTPCodecParameters) bool { return enableRTX || !isRTX(c.MIMEType) })
 	for i := range out.Codecs {

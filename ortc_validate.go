@@ -5,14 +5,11 @@ import (
 	"fmt"
 	"math"
 	"reflect"
-	"regexp"
 	"strings"
 )
 
 // maxPayloadType is the largest value of the 7-bit field (RFC 3550 §5.1).
 const maxPayloadType = 127
-
-var mimeTypePattern = regexp.MustCompile(`(?i)^(audio|video)/(.+)`)
 
 // ValidateAndNormalizeRTPCapabilities checks c and returns a copy in which
 // everything optional has its default. Its error is [ErrInvalidArgument].
@@ -33,6 +30,28 @@ func ValidateAndNormalizeRTPCapabilities(c RTPCapabilities) (RTPCapabilities, er
 		}
 	}
 	return n, nil
+}
+
+// validate is [ValidateAndNormalizeRTPCapabilities] for who does not need the copy.
+func (c *RTPCapabilities) validate() error {
+	if err := validateCodecCapabilities(c.Codecs); err != nil {
+		return err
+	}
+	for i, e := range c.HeaderExtensions {
+		if _, err := normalizeHeaderExtension(e); err != nil {
+			return fmt.Errorf("headerExtensions[%d]: %w", i, err)
+		}
+	}
+	return nil
+}
+
+func validateCodecCapabilities(codecs []RTPCodecCapability) error {
+	for i, c := range codecs {
+		if err := validateCodec(c.asParameters()); err != nil {
+			return fmt.Errorf("codecs[%d]: %w", i, err)
+		}
+	}
+	return nil
 }
 
 // ValidateAndNormalizeRTPParameters checks p and returns a copy in which
@@ -72,19 +91,12 @@ func ValidateAndNormalizeRTPParameters(p RTPParameters) (RTPParameters, error) {
 }
 
 func normalizeCodecCapability(c RTPCodecCapability) (RTPCodecCapability, error) {
-	base, kind, err := normalizeCodecParametersOfKind(RTPCodecParameters{
-		MIMEType:     c.MIMEType,
-		PayloadType:  c.PreferredPayloadType,
-		ClockRate:    c.ClockRate,
-		Channels:     c.Channels,
-		Parameters:   c.Parameters,
-		RTCPFeedback: c.RTCPFeedback,
-	})
+	base, err := normalizeCodecParameters(c.asParameters())
 	if err != nil {
 		return RTPCodecCapability{}, err
 	}
 	return RTPCodecCapability{
-		Kind:                 kind,
+		Kind:                 kindOf(base.MIMEType),
 		MIMEType:             base.MIMEType,
 		PreferredPayloadType: base.PayloadType,
 		ClockRate:            base.ClockRate,
@@ -96,53 +108,59 @@ func normalizeCodecCapability(c RTPCodecCapability) (RTPCodecCapability, error) 
 
 // kindOf returns the kind that a MIME type begins with, "" if it is malformed.
 func kindOf(mimeType string) MediaKind {
-	m := mimeTypePattern.FindStringSubmatch(mimeType)
-	if m == nil {
+	kind, name, _ := strings.Cut(mimeType, "/")
+	if name == "" || name[0] == '\n' {
 		return ""
 	}
-	return MediaKind(strings.ToLower(m[1]))
+	for _, k := range [...]MediaKind{MediaKindAudio, MediaKindVideo} {
+		if strings.EqualFold(kind, string(k)) {
+			return k
+		}
+	}
+	return ""
+}
+
+// channelsOf returns how many audio channels n means.
+func channelsOf(mimeType string, n uint8) uint8 {
+	if kindOf(mimeType) == MediaKindVideo {
+		return 0
+	}
+	return max(n, 1)
+}
+
+func validateCodec(c RTPCodecParameters) error {
+	if kindOf(c.MIMEType) == "" {
+		return fmt.Errorf("invalid mimeType %q: %w", c.MIMEType, ErrInvalidArgument)
+	}
+	if c.PayloadType > maxPayloadType {
+		return fmt.Errorf("payload type %d is above 127: %w", c.PayloadType, ErrInvalidArgument)
+	}
+	if c.ClockRate == 0 {
+		return fmt.Errorf("missing clockRate: %w", ErrInvalidArgument)
+	}
+	if err := validateParameters(c.Parameters); err != nil {
+		return err
+	}
+	apt, _ := normalizeParameter(c.Parameters["apt"])
+	if _, isText := apt.(string); isText {
+		return fmt.Errorf("parameter apt is not a number: %w", ErrInvalidArgument)
+	}
+	for i, f := range c.RTCPFeedback {
+		if f.Type == "" {
+			return fmt.Errorf("rtcpFeedback[%d]: missing type: %w", i, ErrInvalidArgument)
+		}
+	}
+	return nil
 }
 
 func normalizeCodecParameters(c RTPCodecParameters) (RTPCodecParameters, error) {
-	n, _, err := normalizeCodecParametersOfKind(c)
-	return n, err
-}
-
-func normalizeCodecParametersOfKind(c RTPCodecParameters) (RTPCodecParameters, MediaKind, error) {
-	fail := func(err error) (RTPCodecParameters, MediaKind, error) { return RTPCodecParameters{}, "", err }
-
-	kind := kindOf(c.MIMEType)
-	if kind == "" {
-		return fail(fmt.Errorf("invalid mimeType %q: %w", c.MIMEType, ErrInvalidArgument))
+	if err := validateCodec(c); err != nil {
+		return RTPCodecParameters{}, err
 	}
-	if c.PayloadType > maxPayloadType {
-		return fail(fmt.Errorf("payload type %d is above 127: %w", c.PayloadType, ErrInvalidArgument))
-	}
-	if c.ClockRate == 0 {
-		return fail(fmt.Errorf("missing clockRate: %w", ErrInvalidArgument))
-	}
-	switch {
-	case kind == MediaKindVideo:
-		c.Channels = 0
-	case c.Channels == 0:
-		c.Channels = 1
-	}
-	var err error
-	if c.Parameters, err = normalizeParameters(c.Parameters); err != nil {
-		return fail(err)
-	}
-	if apt, ok := c.Parameters["apt"]; ok {
-		if _, isText := apt.(string); isText {
-			return fail(fmt.Errorf("parameter apt is not a number: %w", ErrInvalidArgument))
-		}
-	}
+	c.Channels = channelsOf(c.MIMEType, c.Channels)
+	c.Parameters = normalizeParameters(c.Parameters)
 	c.RTCPFeedback = append([]RTCPFeedback{}, c.RTCPFeedback...)
-	for i, f := range c.RTCPFeedback {
-		if f.Type == "" {
-			return fail(fmt.Errorf("rtcpFeedback[%d]: missing type: %w", i, ErrInvalidArgument))
-		}
-	}
-	return c, kind, nil
+	return c, nil
 }
 
 func normalizeHeaderExtension(e RTPHeaderExtension) (RTPHeaderExtension, error) {
@@ -167,9 +185,11 @@ func normalizeHeaderExtensionParameters(e RTPHeaderExtensionParameters) (RTPHead
 	case e.ID == 0:
 		return RTPHeaderExtensionParameters{}, fmt.Errorf("missing id: %w", ErrInvalidArgument)
 	}
-	var err error
-	e.Parameters, err = normalizeParameters(e.Parameters)
-	return e, err
+	if err := validateParameters(e.Parameters); err != nil {
+		return RTPHeaderExtensionParameters{}, err
+	}
+	e.Parameters = normalizeParameters(e.Parameters)
+	return e, nil
 }
 
 func normalizeEncoding(e RTPEncodingParameters) (RTPEncodingParameters, error) {
@@ -184,18 +204,23 @@ func normalizeEncoding(e RTPEncodingParameters) (RTPEncodingParameters, error) {
 	return e.clone(), nil
 }
 
-// normalizeParameters returns a copy of p, never nil, whose values are a
+func validateParameters(p map[string]any) error {
+	for key, value := range p {
+		if _, ok := normalizeParameter(value); !ok {
+			return fmt.Errorf("parameter %q is neither a string nor a number: %w", key, ErrInvalidArgument)
+		}
+	}
+	return nil
+}
+
+// normalizeParameters returns a copy of valid p, never nil, whose values are a
 // string, an int or a float64 that is no whole number.
-func normalizeParameters(p map[string]any) (map[string]any, error) {
+func normalizeParameters(p map[string]any) map[string]any {
 	n := make(map[string]any, len(p))
 	for key, value := range p {
-		v, ok := normalizeParameter(value)
-		if !ok {
-			return nil, fmt.Errorf("parameter %q is neither a string nor a number: %w", key, ErrInvalidArgument)
-		}
-		n[key] = v
+		n[key], _ = normalizeParameter(value)
 	}
-	return n, nil
+	return n
 }
 
 func normalizeParameter(value any) (any, bool) {

@@ -18,7 +18,7 @@ type producer struct {
 	typ           ProducerType
 	rtpParameters RTPParameters
 	mapping       RTPMapping
-	consumable    RTPParameters // what Consumers negotiate from
+	consumable    RTPParameters // what Consumers negotiate from; parts are shared with them
 
 	events   ProducerEvents
 	observer ProducerObserver
@@ -32,6 +32,28 @@ type producer struct {
 }
 
 var _ Producer = (*producer)(nil)
+
+// share returns the negotiated parameters of a new Consumer, in which what the
+// newest Consumer has too is in memory once.
+func (p *producer) share(params RTPParameters) RTPParameters {
+	p.w.mu.Lock()
+	defer p.w.mu.Unlock()
+	if n := len(p.consumers); n > 0 {
+		last := &p.consumers[n-1].rtpParameters
+		// They are parts of the consumable ones: all but the feedback follows from the ids.
+		if slices.EqualFunc(params.Codecs, last.Codecs, func(a, b RTPCodecParameters) bool {
+			return a.PayloadType == b.PayloadType && slices.Equal(a.RTCPFeedback, b.RTCPFeedback)
+		}) {
+			params.Codecs = last.Codecs
+		}
+		if slices.EqualFunc(params.HeaderExtensions, last.HeaderExtensions, func(a, b RTPHeaderExtensionParameters) bool {
+			return a.ID == b.ID
+		}) {
+			params.HeaderExtensions = last.HeaderExtensions
+		}
+	}
+	return params
+}
 
 func (p *producer) Kind() MediaKind              { return p.mediaKind }
 func (p *producer) Type() ProducerType           { return p.typ }

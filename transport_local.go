@@ -179,8 +179,7 @@ func (t *transport) Consume(ctx context.Context, o ConsumerOptions) (Consumer, e
 	if err := o.validate(); err != nil {
 		return nil, t.fail(op, err)
 	}
-	caps, err := ValidateAndNormalizeRTPCapabilities(o.RTPCapabilities)
-	if err != nil {
+	if err := o.RTPCapabilities.validate(); err != nil {
 		return nil, t.fail(op, err)
 	}
 	if err := t.openError(); err != nil {
@@ -190,19 +189,19 @@ func (t *transport) Consume(ctx context.Context, o ConsumerOptions) (Consumer, e
 	if p == nil {
 		return nil, t.failArgument(op, unknownProducer(o.ProducerID))
 	}
-	params, err := ConsumerRTPParameters(ConsumerRTPParametersOptions{
+	params, err := consumerRTPParameters(ConsumerRTPParametersOptions{
 		ConsumableRTPParameters: p.consumable,
-		RemoteRTPCapabilities:   caps,
+		RemoteRTPCapabilities:   o.RTPCapabilities,
 		Pipe:                    o.Pipe,
 		EnableRTX:               o.enableRTX(p.mediaKind),
-	})
+	}, randomSSRC)
 	if err != nil {
 		return nil, t.fail(op, err)
 	}
 	if !o.Pipe {
 		params.MID = cmp.Or(o.MID, t.autoMID(o.MID == ""))
 	}
-	c := &consumer{t: t, p: p, rtpParameters: params}
+	c := &consumer{t: t, p: p, rtpParameters: p.share(params)}
 	c.init(t.w, "Consumer", newID(), o.AppData)
 	e := engine.ConsumeOptions{Paused: o.Paused, IgnoreDTX: o.IgnoreDTX, Pipe: o.Pipe}
 	if o.PreferredLayers != nil {

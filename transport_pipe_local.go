@@ -94,7 +94,7 @@ func (t *pipeTransport) Consume(ctx context.Context, o ConsumerOptions) (Consume
 	}
 	c := &consumer{
 		t: &t.transport, p: p,
-		rtpParameters: PipeConsumerRTPParameters(p.consumable, t.options.EnableRTX),
+		rtpParameters: p.share(pipeConsumerRTPParameters(p.consumable, t.options.EnableRTX, randomSSRC)),
 	}
 	c.init(t.w, "Consumer", newID(), o.AppData)
 	return t.addConsumer(ctx, c, engine.ConsumeOptions{Pipe: true})
