@@ -44,7 +44,7 @@ func engineKind(k MediaKind) engine.Kind {
 	return engine.Audio
 }
 
-// engineRTPParameters returns p for the engine, which copies what it keeps.
+// engineRTPParameters returns p for the engine, which keeps it; the maps of p, too.
 func engineRTPParameters(p *RTPParameters) engine.RTPParameters {
 	e := engine.RTPParameters{
 		MID:              p.MID,

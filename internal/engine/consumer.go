@@ -78,7 +78,7 @@ func (m *Machine) Consume(transportID string, o ConsumeOptions) (ConsumeResult, 
 	if p == nil || p.t.r != t.r {
 		return none, notFound("Producer", o.ProducerID)
 	}
-	params := o.RTPParameters.clone()
+	params, consumable := o.RTPParameters, o.ConsumableEncodings
 	typ, err := checkConsumer(&params, &o)
 	if err != nil {
 		return none, err
@@ -90,10 +90,17 @@ func (m *Machine) Consume(transportID string, o ConsumeOptions) (ConsumeResult, 
 	if err := t.ssrcsUnused(encodings); err != nil {
 		return none, err
 	}
+	if n := len(p.consumers); n > 0 {
+		last := p.consumers[n-1]
+		params.share(&last.params)
+		if slices.Equal(consumable, last.consumable) {
+			consumable = last.consumable
+		}
+	}
 	kind := codec.KindOf(params.codec(*encodings[0].CodecPayloadType).MimeType)
 	c := &consumer{
 		m: m, t: t, producer: p, id: o.ID, kind: p.kind, typ: typ, params: params,
-		consumable: slices.Clone(o.ConsumableEncodings),
+		consumable: consumable,
 		keyCodec:   kind.CanBeKeyFrame(),
 		noDTX:      o.IgnoreDTX && typ != PipeType,
 		mid:        wireMID(params.MID),

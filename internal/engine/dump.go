@@ -76,7 +76,7 @@ func (m *Machine) DumpProducer(id string) (ProducerDump, error) {
 		return ProducerDump{}, err
 	}
 	d := ProducerDump{
-		ID: p.id, Kind: p.kind, Type: p.typ, RTPParameters: p.params.clone(), RTPMapping: p.mapping,
+		ID: p.id, Kind: p.kind, Type: p.typ, RTPParameters: p.params, RTPMapping: p.mapping,
 		TraceEventTypes: p.trace.names(), Paused: p.paused,
 	}
 	for _, s := range p.streams {
@@ -112,7 +112,7 @@ func (m *Machine) DumpConsumer(id string) (ConsumerDump, error) {
 		return ConsumerDump{}, err
 	}
 	d := ConsumerDump{
-		ID: c.id, ProducerID: c.producer.id, Kind: c.kind, Type: c.typ, RTPParameters: c.params.clone(),
+		ID: c.id, ProducerID: c.producer.id, Kind: c.kind, Type: c.typ, RTPParameters: c.params,
 		ConsumableEncodings: c.consumable, TraceEventTypes: c.trace.names(),
 		Paused: c.paused, ProducerPaused: c.producerIsPaused, Priority: c.priority,
 	}

@@ -79,14 +79,14 @@ func BenchmarkPipe(b *testing.B) {
 			near.near(c.srtp)
 			far.far(c.srtp)
 			connectPipes(b, x, y, c.memory)
-			params := pipeParams(pipeSSRC, false)
 			far(func(m *Machine) error {
+				params := pipeParams(pipeSSRC, false)
 				return second(m.Produce("pb", ProduceOptions{ID: "pp", Kind: Video, RTPParameters: params, RTPMapping: identity(params, 8)}))
 			})
 			if !c.nobody {
 				near(func(m *Machine) error {
 					return second(m.Consume("pa", ConsumeOptions{
-						ID: "pc", ProducerID: "p", Pipe: true, RTPParameters: params, ConsumableEncodings: []Encoding{{SSRC: 7}},
+						ID: "pc", ProducerID: "p", Pipe: true, RTPParameters: pipeParams(pipeSSRC, false), ConsumableEncodings: []Encoding{{SSRC: 7}},
 					}))
 				})
 			}

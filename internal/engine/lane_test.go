@@ -76,8 +76,8 @@ func createPipe(m *Machine, router, id string, srtp bool) error {
 // flow lets "p" flow through the pipes to the Consumer "c" of "pp", on a direct
 // transport.
 func flow(near, far pipeEnd, again bool) {
-	params := pipeParams(pipeSSRC, again)
 	far(func(m *Machine) error {
+		params := pipeParams(pipeSSRC, again)
 		_, err := m.Produce("pb", ProduceOptions{ID: "pp", Kind: Video, RTPParameters: params, RTPMapping: identity(params, 8)})
 		if err != nil {
 			return err
@@ -92,7 +92,7 @@ func flow(near, far pipeEnd, again bool) {
 	})
 	near(func(m *Machine) error {
 		_, err := m.Consume("pa", ConsumeOptions{
-			ID: "pc", ProducerID: "p", Pipe: true, RTPParameters: params, ConsumableEncodings: []Encoding{{SSRC: 7}},
+			ID: "pc", ProducerID: "p", Pipe: true, RTPParameters: pipeParams(pipeSSRC, again), ConsumableEncodings: []Encoding{{SSRC: 7}},
 		})
 		return err
 	})

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"maps"
+	"reflect"
 	"slices"
 	"strings"
 )
@@ -22,7 +24,10 @@ func (k Kind) String() string {
 }
 
 // RTPParameters describe what a Producer receives or a Consumer sends.
-// The engine keeps a copy.
+//
+// The engine keeps those that it is given, and completes them before its method
+// returns. From then on nobody changes them: Consumers share what is equal, and
+// a dump has the same lists.
 type RTPParameters struct {
 	MID              string
 	Codecs           []CodecParameters
@@ -81,22 +86,21 @@ type EncodingMapping struct {
 	MappedSSRC uint32
 }
 
-func (p RTPParameters) clone() RTPParameters {
-	p.Codecs = slices.Clone(p.Codecs)
-	for i := range p.Codecs {
-		c := &p.Codecs[i]
-		c.Feedback = slices.Clone(c.Feedback)
-		if c.Parameters != nil {
-			m := make(map[string]any, len(c.Parameters))
-			for k, v := range c.Parameters {
-				m[k] = v
-			}
-			c.Parameters = m
-		}
+// share replaces lists of p that o has too by those of o, so that they are in
+// memory once.
+func (p *RTPParameters) share(o *RTPParameters) {
+	if slices.EqualFunc(p.Codecs, o.Codecs, CodecParameters.equal) {
+		p.Codecs = o.Codecs
 	}
-	p.HeaderExtensions = slices.Clone(p.HeaderExtensions)
-	p.Encodings = slices.Clone(p.Encodings)
-	return p
+	if slices.Equal(p.HeaderExtensions, o.HeaderExtensions) {
+		p.HeaderExtensions = o.HeaderExtensions
+	}
+}
+
+func (c CodecParameters) equal(o CodecParameters) bool {
+	return c.MimeType == o.MimeType && c.PayloadType == o.PayloadType && c.ClockRate == o.ClockRate &&
+		c.Channels == o.Channels && slices.Equal(c.Feedback, o.Feedback) &&
+		maps.EqualFunc(c.Parameters, o.Parameters, func(x, y any) bool { return reflect.DeepEqual(x, y) })
 }
 
 // URIs of the header extensions that the engine knows.

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math"
 	"net/netip"
 	"testing"
@@ -129,11 +130,14 @@ func TestProduceErrors(t *testing.T) {
 func TestMIMETypeCase(t *testing.T) {
 	for _, name := range []string{"video/vp8", "VIDEO/VP8", "video/VP8"} {
 		m := testMachine(t)
-		p := vp8Params(11, 12, "m")
-		p.Codecs[0].MimeType, p.Codecs[1].MimeType = name, "video/RTX"
+		params := func() RTPParameters {
+			p := vp8Params(11, 12, "m")
+			p.Codecs[0].MimeType, p.Codecs[1].MimeType = name, "video/RTX"
+			return p
+		}
+		p := params()
 		require.NoError(t, produceOn(m, "t", ProduceOptions{ID: "p", Kind: Video, RTPParameters: p, RTPMapping: identity(p, 7)}))
-		require.Equal(t, name, p.Codecs[0].MimeType, "the caller's stays")
-		_, err := m.Consume("t", ConsumeOptions{ID: "c", ProducerID: "p", RTPParameters: p, ConsumableEncodings: []Encoding{{SSRC: 7}}})
+		_, err := m.Consume("t", ConsumeOptions{ID: "c", ProducerID: "p", RTPParameters: params(), ConsumableEncodings: []Encoding{{SSRC: 7}}})
 		require.NoError(t, err)
 		b := vp8Packet(1, true)
 		binary.BigEndian.PutUint32(b[8:], 11)
@@ -252,6 +256,56 @@ func TestConsumeErrors(t *testing.T) {
 			require.NoError(t, consume(good("c", 4000)), "nothing stayed behind")
 		})
 	}
+}
+
+// TestShare: what a Consumer has like the one before it is in memory once, and
+// what differs is its own.
+func TestShare(t *testing.T) {
+	m := testMachine(t)
+	p := vp8Params(11, 12, "m")
+	require.NoError(t, produceOn(m, "t", ProduceOptions{ID: "p", Kind: Video, RTPParameters: p, RTPMapping: identity(p, 7)}))
+	parameter := func(v any) func(*RTPParameters) {
+		return func(p *RTPParameters) { p.Codecs[0].Parameters = map[string]any{"x": v} }
+	}
+	last := &RTPParameters{}
+	for i, test := range []struct {
+		change             func(*RTPParameters)
+		codecs, extensions bool // shared
+	}{
+		{func(*RTPParameters) {}, false, false},
+		{func(*RTPParameters) {}, true, true},
+		{func(p *RTPParameters) { p.Codecs[0].MimeType = "video/vp8" }, true, true},
+		{func(p *RTPParameters) { p.HeaderExtensions[0].ID = 14 }, true, false},
+		{func(p *RTPParameters) { p.HeaderExtensions = nil }, true, false},
+		{func(p *RTPParameters) { p.Codecs[0].Feedback = p.Codecs[0].Feedback[:1] }, false, false},
+		{parameter([]int32{1}), false, true},
+		{parameter([]int32{1}), true, true},
+		{parameter([]int32{2}), false, true},
+		{parameter(2), false, true},
+		{parameter(2.0), false, true},
+	} {
+		ssrc := uint32(1000 + 2*i)
+		want, params := vp8Params(ssrc, ssrc+1, "0"), vp8Params(ssrc, ssrc+1, "0")
+		test.change(&want)
+		test.change(&params)
+		id := fmt.Sprint(i)
+		_, err := m.Consume("t", ConsumeOptions{ID: id, ProducerID: "p", RTPParameters: params, ConsumableEncodings: []Encoding{{SSRC: 7}}})
+		require.NoError(t, err)
+		d, err := m.DumpConsumer(id)
+		require.NoError(t, err)
+		require.NoError(t, want.validate())
+		require.Equal(t, want, d.RTPParameters, "case %d", i)
+		require.Equal(t, test.codecs, &d.RTPParameters.Codecs[0] == firstOf(last.Codecs), "codecs of case %d", i)
+		require.Equal(t, test.extensions, firstOf(d.RTPParameters.HeaderExtensions) == firstOf(last.HeaderExtensions), "extensions of case %d", i)
+		last = &d.RTPParameters
+	}
+}
+
+func firstOf[T any](list []T) *T {
+	if len(list) == 0 {
+		return nil
+	}
+	return &list[0]
 }
 
 // TestConsumeElsewhere checks that a Producer is one of its Router only.

@@ -72,7 +72,7 @@ func (m *Machine) Produce(transportID string, o ProduceOptions) (ProducerType, e
 		return 0, err
 	}
 	p := &producer{
-		m: m, t: t, id: o.ID, kind: o.Kind, params: o.RTPParameters.clone(), mapping: o.RTPMapping,
+		m: m, t: t, id: o.ID, kind: o.Kind, params: o.RTPParameters, mapping: o.RTPMapping,
 		addPacketID: o.AddPacketID, paused: o.Paused, orientation: -1,
 	}
 	p.mapping.Codecs = slices.Clone(p.mapping.Codecs)
