@@ -48,9 +48,10 @@ var timed = column{"timed", "latencyMs.timed", 3, 0}
 var sections = []section{
 	{
 		Title: "One to many",
-		Text: "Behind one port unless said otherwise. The last columns are of a run in which receivers read: the time to the\n" +
-			"first, median and last of them, and the last as a multiple of what one burst to all costs. `timed` is the share of\n" +
-			"the packets that were read; below 1 the peers' process had no time, and what it measured was itself.",
+		Text: "Behind one port unless said otherwise. The last columns are the time from the coming of a packet at the device to\n" +
+			"the going of its copy to the first, median and last receiver, and the last as a multiple of what one burst to all\n" +
+			"costs. `timed` is the share of the packets of which that is known. With `-segments` the device takes runs of\n" +
+			"datagrams apart, as many network cards do; else it is the kernel.",
 		Columns: slices.Concat(forwarding, receivers, []column{{"last / burst", "lastOfTurn", 2, 0}, timed}),
 		Runs: []run{
 			{"fanout300", []string{"fanout", "-seconds", "5", "-explain"}},
@@ -76,12 +77,15 @@ var sections = []section{
 	{
 		Title: "Meetings",
 		Text: "A grid is 300 Producers with one Consumer each; rooms are 30 of six people with audio and three layers of video.\n" +
-			"The loop has one recvmsg and one sendto for each packet. Latency is that at the share of the cores that is named.",
+			"The loop has one recvmsg and one sendto for each packet. Latency, from the coming of a packet at the device to the\n" +
+			"going of its copy, is that at the share of the cores that is named; what the collector adds is seen at the rates of\n" +
+			"people, beside half a core of garbage, with a collection (`cycles`, in five seconds) each fraction of a second.",
 		Columns: slices.Concat(forwarding, []column{
 			{"cores", "loaded.cpu", 2, 0},
 			{"p50 (ms)", "loaded.latencyMs.p50", 2, 0},
 			{"p99 (ms)", "loaded.latencyMs.p99", 2, 0},
 			{"GC adds to p99 (ms)", "loaded.gc.addsMs", 2, 0},
+			{"cycles", "loaded.gc.cycles", 0, 0},
 			{"timed", "loaded.latencyMs.timed", 3, 0},
 		}),
 		Runs: []run{

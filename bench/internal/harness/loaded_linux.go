@@ -67,7 +67,8 @@ func (r *Rig) UnderLoad(f *Figures, share float64, duration time.Duration) (*Loa
 		if late {
 			next = min(next, rate*0.8)
 		}
-		if !late && (wasLate || next < rate*1.05) || next < leastRate {
+		there := next > rate*0.95 && (next < rate*1.05 || wasLate)
+		if !late && there || next < leastRate {
 			break
 		}
 		rate, wasLate = next, wasLate || late
