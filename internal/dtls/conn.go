@@ -6,6 +6,9 @@
 // called from anywhere and, but for Wait, return without waiting for the
 // network or the handshake.
 //
+// Pion shakes hands. Then the Conn seals and opens records itself, with pion's
+// ciphers, so that one which has nothing to do is no goroutine and some 4 KiB.
+//
 // The peer must present a certificate. Whose it is, is for the caller to check
 // after the handshake, with [Match]: a fingerprint may come later.
 //
@@ -22,8 +25,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	pdtls "github.com/pion/dtls/v3"
 
 	"github.com/mafalda-sfu/mafalda/internal/srtp"
 )
@@ -83,6 +84,8 @@ var (
 	ErrTimeout = errors.New("dtls handshake timed out")
 	// ErrNotConnected means that there is no connection, yet or any more.
 	ErrNotConnected = errors.New("dtls not connected")
+	// ErrTooLong means that data does not fit into a record.
+	ErrTooLong = errors.New("more than 16384 bytes for one dtls record")
 )
 
 // A PanicError reports a panic on a goroutine of a Conn, or in a function that
@@ -133,34 +136,45 @@ type Config struct {
 	// comes of a Conn that it closed.
 	//
 	// Event may call the methods of the Conn except Wait, Send may call Close
-	// only. Both are called from goroutines of the Conn, must not block, and
-	// are not called after Wait returned.
+	// only. Both are called from goroutines of the Conn, Send from those that
+	// Write too; they must not block, and are not called after Wait returned.
 	Event func(Event)
 }
 
 // A Conn is one end of a DTLS association, or its attempt. Its methods are
 // safe for concurrent use.
+//
+// It has one goroutine at a time (see run) beside those of pion, which end with
+// the handshake: from Start until it is connected, and later whenever something
+// was fed, or it is to end, until that is done.
 type Conn struct {
 	// Constant after Start.
 	cfg    Config
 	role   Role
-	pipe   *pipe
+	pipe   *pipe // of the handshake
 	turn   *turn
-	ctx    context.Context // ends when closing or timed out
+	ctx    context.Context // of the handshake: ends when closing or timed out
 	cancel context.CancelFunc
 	awake  chan struct{} // closed by the first Feed
-	done   chan struct{} // closed at the end of run
+	done   chan struct{} // closed at the end
 
 	wake     sync.Once
 	busy     atomic.Int64
-	pion     atomic.Pointer[pdtls.Conn]
+	session  atomic.Pointer[session] // when connected
 	closing  atomic.Bool
-	ready    atomic.Bool // connected
 	timedOut atomic.Bool
 	panicked atomic.Pointer[PanicError]
 
 	timer atomic.Pointer[time.Timer]
+
+	mu      sync.Mutex
+	inbox   queue // guarded by mu; for the session
+	running bool  // guarded by mu; a goroutine will look at inbox, closing and panicked
+	over    bool  // guarded by mu; nothing is taken any more
 }
+
+// maxEarly is how much is kept for the session before there is one, in bytes.
+const maxEarly = 64 << 10
 
 // Start returns a Conn that begins to shake hands: a Client at once, a Server
 // at the first datagram. Until then it is one goroutine.
@@ -169,52 +183,60 @@ func Start(cfg Config, role Role) *Conn {
 		cfg.Suites = srtp.Suites()
 	}
 	c := &Conn{
-		cfg:   cfg,
-		role:  role,
-		awake: make(chan struct{}),
-		done:  make(chan struct{}),
+		cfg:     cfg,
+		role:    role,
+		awake:   make(chan struct{}),
+		done:    make(chan struct{}),
+		running: true,
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.turn = &turn{limiter: cfg.Limiter, busy: &c.busy}
-	mute := func() bool { return c.closing.Load() && !c.ready.Load() }
-	c.pipe = newPipe(cfg.Send, c.heard, c.caught, mute, c.turn)
-	go c.run() // ends by itself after the last state, or by Close
+	c.pipe = newPipe(cfg.Send, c.heard, c.caught, c.closing.Load, c.turn)
+	go c.run(c.live) // ends by itself when connected or failed, or by Close
 	return c
 }
 
 // Feed gives a datagram of the peer to the Conn, which copies it. It returns
 // false when nothing of it was taken: malformed, dangerous in clear (see
-// admit), too long, too much is waiting already, or the Conn has ended.
+// shaking and established), too long, too much is waiting already, or the Conn
+// has ended.
 func (c *Conn) Feed(datagram []byte) bool {
 	if len(datagram) > maxDatagram || c.closing.Load() {
 		return false
 	}
-	b := admit(make([]byte, 0, len(datagram)), datagram, c.ready.Load())
-	if len(b) == 0 {
+	if c.session.Load() != nil {
+		return c.put(admit(datagram, established), maxQueuedBytes)
+	}
+	kept := c.put(admit(datagram, early), maxEarly)
+	if c.pipe.put(admit(datagram, shaking)) {
+		c.wake.Do(func() { close(c.awake) })
+		return true
+	}
+	return kept
+}
+
+// put queues records for the session, most bytes at most.
+func (c *Conn) put(records []byte, most int) bool {
+	if len(records) == 0 {
 		return false
 	}
-	select {
-	case <-c.pipe.done:
-		return false
-	default:
-	}
-	if !c.pipe.put(b) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.over || c.inbox.bytes+len(records) > most || !c.inbox.put(records) {
 		return false
 	}
-	c.wake.Do(func() { close(c.awake) })
+	c.runLocked()
 	return true
 }
 
-// Write sends application data in one record. Errors: [ErrNotConnected].
+// Write sends application data in one record. Errors: [ErrNotConnected],
+// [ErrTooLong].
 func (c *Conn) Write(data []byte) error {
-	p := c.pion.Load()
-	if p == nil || !c.ready.Load() || c.closing.Load() {
+	s := c.session.Load()
+	if s == nil || c.closing.Load() {
 		return ErrNotConnected
 	}
-	if _, err := p.Write(data); err != nil {
-		return fmt.Errorf("%w: %w", ErrNotConnected, err)
-	}
-	return nil
+	return s.write(data)
 }
 
 // Close ends the Conn. It returns at once; a connected one hands a
@@ -223,10 +245,15 @@ func (c *Conn) Close() {
 	if c.closing.Swap(true) {
 		return
 	}
+	c.end()
+}
+
+// end makes run see that closing or panicked is set.
+func (c *Conn) end() {
 	c.cancel()
-	if p := c.pion.Load(); p != nil {
-		_ = p.SetReadDeadline(time.Unix(1, 0)) // wakes run
-	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.runLocked()
 }
 
 // Wait waits until the Conn has ended: after Close, Failed or Closed. Of pion's
@@ -252,49 +279,56 @@ func (c *Conn) heard() {
 // caught notes a panic outside run and wakes run to report it.
 func (c *Conn) caught(v any) {
 	c.panicked.CompareAndSwap(nil, &PanicError{v, debug.Stack()})
-	c.cancel()
-	if p := c.pion.Load(); p != nil {
-		_ = p.SetReadDeadline(time.Unix(1, 0))
+	c.end()
+}
+
+// runLocked makes sure that a goroutine runs, unless the Conn has ended.
+func (c *Conn) runLocked() {
+	if !c.running {
+		c.running = true
+		go c.run(c.serve) // ends by itself when nothing is left to do
 	}
 }
 
-// run lives as long as the Conn does. It alone calls Event.
-func (c *Conn) run() {
+// run does some of the work, and the rest too if that is over. It alone calls
+// Event, and never runs twice at a time.
+func (c *Conn) run(work func() (over bool)) {
+	over := true // if it panics
+	err := c.guard(func() { over = work() })
+	if !over {
+		return
+	}
 	defer close(c.done)
-	err := c.guard(c.live)
 	if e := c.guard(c.release); e != nil {
 		err = e
 	}
 	if p := c.panicked.Load(); p != nil {
 		err = p
 	}
-	if _, isPanic := errors.AsType[*PanicError](err); isPanic {
+	if err != nil {
 		// A second panic, in Event, is not caught: nobody could be told.
 		c.cfg.Event(Event{State: Failed, Err: err})
 	}
 }
 
-// guard turns a panic of f into an error.
-func (c *Conn) guard(f func() error) (err error) {
+// guard returns what f panicked with.
+func (c *Conn) guard(f func()) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = &PanicError{v, debug.Stack()}
 		}
 	}()
-	return f()
+	f()
+	return nil
 }
 
-// live is what run does until the end, which it reports.
-func (c *Conn) live() error {
+// live is what run does first.
+func (c *Conn) live() (over bool) {
 	c.emit(Event{State: Connecting})
 	connected, err := c.handshake()
 	if err == nil {
 		c.emit(connected)
-		err = c.receive()
-		if c.panicked.Load() == nil {
-			c.emit(Event{State: Closed})
-		}
-		return err
+		return c.serve()
 	}
 	if c.timedOut.Load() {
 		err = ErrTimeout
@@ -302,7 +336,7 @@ func (c *Conn) live() error {
 	if c.panicked.Load() == nil {
 		c.emit(Event{State: Failed, Err: err})
 	}
-	return err
+	return true
 }
 
 func (c *Conn) emit(e Event) {
@@ -311,35 +345,73 @@ func (c *Conn) emit(e Event) {
 	}
 }
 
-// receive reads until the connection ends.
-func (c *Conn) receive() error {
-	p, buf := c.pion.Load(), make([]byte, maxDatagram)
+// serve reads what was fed to a connected Conn. It reports whether the
+// connection has ended.
+func (c *Conn) serve() (over bool) {
 	for {
-		if c.closing.Load() || c.panicked.Load() != nil {
-			return nil
+		rest, over := c.next()
+		if rest == nil {
+			return over
 		}
-		n, err := p.Read(buf)
-		switch {
-		case err == nil:
-			c.emit(Event{Data: append([]byte(nil), buf[:n]...)})
-		case ended(err):
-			return nil
+		for {
+			record, after, ok := cut(rest)
+			if !ok {
+				break
+			}
+			if c.take(record) {
+				if c.panicked.Load() == nil {
+					c.emit(Event{State: Closed})
+				}
+				return true
+			}
+			rest = after
 		}
-		// Anything else is the fault of one record.
 	}
 }
 
-// release ends pion's goroutines and Send.
-func (c *Conn) release() error {
-	if t := c.timer.Load(); t != nil {
-		t.Stop()
+// next returns the next of inbox. If that is nil, run must return.
+func (c *Conn) next() (b []byte, over bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closing.Load() || c.panicked.Load() != nil {
+		return nil, true
 	}
-	if p := c.pion.Load(); p != nil {
-		_ = p.Close() // sends close_notify if connected
+	b = c.inbox.take()
+	c.running = b != nil
+	return b, false
+}
+
+// take handles a record of the peer, and reports whether it was the last.
+func (c *Conn) take(record []byte) (last bool) {
+	s := c.session.Load()
+	kind, body := s.open(record)
+	switch kind {
+	case typeApplicationData:
+		if len(body) > 0 {
+			c.emit(Event{Data: body[:len(body):len(body)]})
+		}
+	case typeHandshake:
+		if isFinished(body) {
+			s.repeat()
+		}
+	case typeAlert:
+		var closeNotify bool
+		if last, closeNotify = isLast(body); last {
+			s.end(closeNotify) // which is answered
+		}
 	}
-	_ = c.pipe.Close()
+	return last
+}
+
+// release ends what of the Conn is left. A connected one that the peer did not
+// end sends close_notify.
+func (c *Conn) release() {
+	c.mu.Lock()
+	c.over, c.inbox = true, queue{}
+	c.mu.Unlock()
 	c.cancel()
-	c.turn.give()
-	c.pipe.silence()
-	return nil
+	_ = c.pipe.Close() // if it came to no handshake
+	if s := c.session.Load(); s != nil {
+		s.end(true)
+	}
 }

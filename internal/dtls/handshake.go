@@ -1,10 +1,8 @@
 package dtls
 
 import (
-	"errors"
 	"fmt"
 	"io"
-	"net"
 	"time"
 
 	pdtls "github.com/pion/dtls/v3"
@@ -42,8 +40,10 @@ var profiles = []struct {
 }
 
 // handshake waits for the end of the handshake and returns the event of its
-// success.
+// success. Then there is a session, and pion's half is gone.
 func (c *Conn) handshake() (Event, error) {
+	var p *pdtls.Conn
+	defer func() { c.hangUp(p) }()
 	if c.role == Server {
 		select {
 		case <-c.awake:
@@ -55,7 +55,6 @@ func (c *Conn) handshake() (Event, error) {
 	if err != nil {
 		return Event{}, err
 	}
-	c.pion.Store(p)
 	if err := p.HandshakeContext(c.ctx); err != nil {
 		return Event{}, err
 	}
@@ -63,13 +62,26 @@ func (c *Conn) handshake() (Event, error) {
 	if err != nil {
 		return Event{}, err
 	}
-	c.pipe.connected.Store(true)
-	c.ready.Store(true)
-	c.turn.give()
+	s, err := c.takeOver(p)
+	if err != nil {
+		return Event{}, err
+	}
+	c.session.Store(s)
+	return e, nil
+}
+
+// hangUp ends pion's half of the handshake, if there is one, and all that served
+// it. After a handshake that is of no use it sends close_notify.
+func (c *Conn) hangUp(p *pdtls.Conn) {
 	if t := c.timer.Load(); t != nil {
 		t.Stop()
 	}
-	return e, nil
+	if p != nil {
+		_ = p.Close()
+	}
+	_ = c.pipe.Close()
+	c.turn.give()
+	c.pipe.silence()
 }
 
 // dial makes pion's half, which does nothing yet.
@@ -87,6 +99,7 @@ func (c *Conn) dial() (*pdtls.Conn, error) {
 	}
 	shared := []pdtls.Option{
 		pdtls.WithCertificates(c.cfg.Certificate.tls),
+		pdtls.WithCipherSuites(cipherSuites()...),
 		pdtls.WithSRTPProtectionProfiles(offered...),
 		// Certificates are self-signed; the caller compares fingerprints.
 		pdtls.WithInsecureSkipVerify(true),
@@ -157,9 +170,4 @@ func (c *Conn) export(state *pdtls.State, s srtp.Suite) (*Keys, error) {
 		return &Keys{s, client, server}, nil
 	}
 	return &Keys{s, server, client}, nil
-}
-
-// ended reports whether an error of Read is the last one.
-func ended(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, pdtls.ErrConnClosed)
 }

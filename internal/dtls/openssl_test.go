@@ -135,6 +135,11 @@ func TestOpenSSLClient(t *testing.T) {
 		suite srtp.Suite // empty: must fail
 	}{
 		{"ciphers of Chrome", []string{"-cipher", chromeCiphers, "-use_srtp", order}, srtp.AEADAES128GCM},
+		{"ChaCha20", []string{"-cipher", "ECDHE-ECDSA-CHACHA20-POLY1305", "-use_srtp", order}, srtp.AEADAES128GCM},
+		{"AES-256 GCM", []string{"-cipher", "ECDHE-ECDSA-AES256-GCM-SHA384", "-use_srtp", order}, srtp.AEADAES128GCM},
+		{"AES-256 CBC", []string{"-cipher", "ECDHE-ECDSA-AES256-SHA", "-use_srtp", order}, srtp.AEADAES128GCM},
+		{"our last flight lost", []string{"-use_srtp", order}, srtp.AEADAES128GCM},
+		{"we close", []string{"-use_srtp", order}, srtp.AEADAES128GCM},
 		{"fragmented flights", []string{"-mtu", "300", "-use_srtp", order}, srtp.AEADAES128GCM},
 		{"only CM_32", []string{"-use_srtp", "SRTP_AES128_CM_SHA1_32"}, srtp.AESCM128SHA32},
 		{"no srtp", nil, ""},
@@ -144,6 +149,14 @@ func TestOpenSSLClient(t *testing.T) {
 			t.Parallel()
 			e := start(t, Server, nil)
 			pc := udp(t, e, nil)
+			if c.name == "our last flight lost" {
+				send, lost := *e.out.Load(), atomic.Bool{}
+				e.route(func(b []byte) {
+					if b[0] != typeChangeCipherSpec || lost.Swap(true) {
+						send(b)
+					}
+				})
+			}
 			cert, key, der := certificateFiles(t)
 			args := append([]string{"s_client", "-dtls1_2", "-connect", pc.LocalAddr().String(),
 				"-keymatexport", exportLabel, "-keymatexportlen", "88"}, c.args...)
@@ -165,6 +178,12 @@ func TestOpenSSLClient(t *testing.T) {
 			require.Equal(t, "from openssl\n", string(e.expect(t, NoState).Data))
 			require.NoError(t, e.Write([]byte("from us\n")))
 			require.Eventually(t, func() bool { return strings.Contains(out.String(), "from us") }, patience, 5*time.Millisecond)
+			if c.name == "we close" {
+				e.Close()
+				e.quiet(t)
+				require.Eventually(t, func() bool { return strings.Contains(out.String(), "closed") }, patience, 5*time.Millisecond)
+				return
+			}
 			input("Q\n") // ends with close_notify
 			e.expect(t, Closed)
 			e.quiet(t)

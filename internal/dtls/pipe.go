@@ -4,20 +4,13 @@ import (
 	"net"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/pion/transport/v5/deadline"
 )
 
-const (
-	// maxQueued and maxQueuedBytes bound what was fed and not read yet.
-	maxQueued      = 512
-	maxQueuedBytes = 512 << 10
-)
-
-// A pipe is the net.PacketConn under a pion connection: Feed puts datagrams
-// in, send takes them out. Reads wait for a turn while shaking hands.
+// A pipe is the net.PacketConn under a pion connection, for as long as it shakes
+// hands: Feed puts datagrams in, send takes them out. Reads wait for a turn.
 type pipe struct {
 	// Constant after newPipe.
 	send     func([]byte)
@@ -28,17 +21,15 @@ type pipe struct {
 	read     *deadline.Deadline
 	turn     *turn
 
-	once  sync.Once
 	first sync.Once
-
-	connected atomic.Bool // reads need no turn any more
 
 	mu   sync.Mutex
 	mute func() bool // guarded by mu; true: WriteTo drops
+	last []byte      // guarded by mu; the last that began with a ChangeCipherSpec
 
 	inMu   sync.Mutex
-	queue  [][]byte // guarded by inMu
-	queued int      // guarded by inMu; bytes in queue
+	queue  queue // guarded by inMu
+	closed bool  // guarded by inMu
 }
 
 func newPipe(send func([]byte), heard func(), panicked func(any), mute func() bool, t *turn) *pipe {
@@ -58,11 +49,9 @@ func newPipe(send func([]byte), heard func(), panicked func(any), mute func() bo
 func (p *pipe) put(b []byte) bool {
 	p.inMu.Lock()
 	defer p.inMu.Unlock()
-	if len(p.queue) == maxQueued || p.queued+len(b) > maxQueuedBytes {
+	if p.closed || !p.queue.put(b) {
 		return false
 	}
-	p.queue = append(p.queue, b)
-	p.queued += len(b)
 	p.signal()
 	return true
 }
@@ -78,15 +67,8 @@ func (p *pipe) signal() {
 func (p *pipe) take() []byte {
 	p.inMu.Lock()
 	defer p.inMu.Unlock()
-	if len(p.queue) == 0 {
-		return nil
-	}
-	b := p.queue[0]
-	p.queue[0] = nil
-	p.queued -= len(b)
-	if p.queue = p.queue[1:]; len(p.queue) == 0 {
-		p.queue = nil // most connections say nothing for hours
-	} else {
+	b := p.queue.take()
+	if len(p.queue.datagrams) > 0 {
 		p.signal()
 	}
 	return b
@@ -105,11 +87,9 @@ func (p *pipe) ReadFrom(dst []byte) (int, net.Addr, error) {
 	}
 	for {
 		if b := p.take(); b != nil {
-			if !p.connected.Load() {
-				p.first.Do(p.heard)
-				if !p.turn.take(p.done, expired) {
-					return 0, nil, net.ErrClosed
-				}
+			p.first.Do(p.heard)
+			if !p.turn.take(p.done, expired) {
+				return 0, nil, net.ErrClosed
 			}
 			return copy(dst, b), address{}, nil
 		}
@@ -123,8 +103,7 @@ func (p *pipe) ReadFrom(dst []byte) (int, net.Addr, error) {
 	}
 }
 
-// WriteTo is called by goroutines of pion's and by ours. What it hands to send
-// is send's.
+// WriteTo is called by goroutines of pion's. What it hands to send is send's.
 func (p *pipe) WriteTo(b []byte, _ net.Addr) (n int, err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -138,19 +117,30 @@ func (p *pipe) WriteTo(b []byte, _ net.Addr) (n int, err error) {
 	if p.mute() {
 		return 0, net.ErrClosed
 	}
+	if b[0] == typeChangeCipherSpec {
+		p.last = append([]byte(nil), b...)
+	}
 	p.send(append([]byte(nil), b...))
 	return len(b), nil
 }
 
-// silence makes sure that send is not running and won't run again.
-func (p *pipe) silence() {
+// silence makes sure that send is not running and won't run again. It returns
+// the last flight of a server that is done: ChangeCipherSpec and Finished, which
+// fit into one datagram.
+func (p *pipe) silence() (flight []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.mute = func() bool { return true }
+	return p.last
 }
 
 func (p *pipe) Close() error {
-	p.once.Do(func() { close(p.done) })
+	p.inMu.Lock()
+	defer p.inMu.Unlock()
+	if !p.closed {
+		p.closed, p.queue = true, queue{}
+		close(p.done)
+	}
 	return nil
 }
 
