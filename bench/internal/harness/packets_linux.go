@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"bytes"
 	"encoding/binary"
 	"sync/atomic"
 	"time"
@@ -118,13 +119,19 @@ func (s *source) payload(b []byte, start, key bool) []byte {
 	b = append(b, header[:]...)
 	b = binary.BigEndian.AppendUint32(b, s.number)
 	b = binary.BigEndian.AppendUint16(b, uint16(s.index))
-	for k := patternAt; k < s.Layer.Size; k++ {
-		b = append(b, pattern(s.number, k))
-	}
-	return b
+	return append(b, pattern(s.number, s.Layer.Size-patternAt)...)
 }
 
-func pattern(number uint32, k int) byte { return byte(number>>8) ^ byte(number) + byte(k) }
+// ramp counts, from 0 on.
+var ramp = func() (r [256 + mtu]byte) {
+	for i := range r {
+		r[i] = byte(i)
+	}
+	return r
+}()
+
+// pattern is what n bytes of a payload behind the number are.
+func pattern(number uint32, n int) []byte { return ramp[byte(number>>8)^byte(number):][:n] }
 
 // checkPayload returns the number of a packet whose payload is as it was made,
 // and the index of its source.
@@ -133,10 +140,8 @@ func checkPayload(b []byte) (number uint32, index int, ok bool) {
 		return 0, 0, false
 	}
 	number = binary.BigEndian.Uint32(b[numberAt:])
-	for k := patternAt; k < len(b); k++ {
-		if b[k] != pattern(number, k) {
-			return 0, 0, false
-		}
+	if rest := b[patternAt:]; len(rest) > mtu || !bytes.Equal(rest, pattern(number, len(rest))) {
+		return 0, 0, false
 	}
 	return number, int(binary.BigEndian.Uint16(b[numberAt+4:])), true
 }
