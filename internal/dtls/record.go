@@ -47,10 +47,7 @@ func admit(datagram []byte, welcome func(record []byte) bool) []byte {
 			return b
 		}
 		if welcome(record) {
-			if b == nil {
-				b = make([]byte, 0, len(datagram))
-			}
-			b = append(b, record...)
+			b = append(b, record...) // its capacity fits, for what waits is bounded by length
 		}
 		datagram = rest
 	}

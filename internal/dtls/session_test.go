@@ -245,6 +245,25 @@ func TestEarlyIsBounded(t *testing.T) {
 	require.Nil(t, s.timer.Load(), "this is no handshake")
 }
 
+// A datagram of which little is welcome takes no more memory than that.
+func TestLittleIsKept(t *testing.T) {
+	s := start(t, Server, nil)
+	b := record(typeApplicationData, 1, 0, 1)
+	for len(b) < maxDatagram-300 {
+		b = append(b, record(99, 1, 0, make([]byte, 200)...)...)
+	}
+	for s.Feed(b) {
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	require.Len(t, s.inbox.datagrams, maxQueued)
+	held := 0
+	for _, d := range s.inbox.datagrams {
+		held += cap(d)
+	}
+	require.LessOrEqual(t, held, maxEarly)
+}
+
 func TestInboxIsBounded(t *testing.T) {
 	held := make(chan struct{})
 	s, c, _, _ := connectedPair(t, func(cfg *Config) {
