@@ -3,6 +3,7 @@ package dtls
 import (
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"runtime"
 	"strings"
 	"sync"
@@ -377,6 +378,20 @@ func TestFlood(t *testing.T) {
 		e.Wait()
 	}
 	require.Empty(t, l.turns)
+}
+
+// Pion may have a datagram in hand when its half is ended, and won't read again.
+func TestNoTurnAfterTheEnd(t *testing.T) {
+	l := NewLimiter(1)
+	for range 50 { // it was a matter of chance
+		c := &Conn{turn: &turn{limiter: l, busy: new(atomic.Int64)}}
+		heard := func() { c.hangUp(nil) }
+		c.pipe = newPipe(func([]byte) {}, heard, func(any) {}, func() bool { return false }, c.turn)
+		require.True(t, c.pipe.put([]byte{1}))
+		_, _, err := c.pipe.ReadFrom(make([]byte, 10))
+		require.ErrorIs(t, err, net.ErrClosed)
+		require.Empty(t, l.turns)
+	}
 }
 
 // Closing at any moment leaves no goroutine, takes no time, and every state

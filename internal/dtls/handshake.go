@@ -80,7 +80,7 @@ func (c *Conn) hangUp(p *pdtls.Conn) {
 		_ = p.Close()
 	}
 	_ = c.pipe.Close()
-	c.turn.give()
+	c.turn.end()
 	c.pipe.silence()
 }
 

@@ -41,6 +41,7 @@ type turn struct {
 	busy    *atomic.Int64
 
 	mu    sync.Mutex
+	over  bool          // guarded by mu; none is taken any more
 	held  bool          // guarded by mu
 	began time.Time     // guarded by mu
 	ended chan struct{} // guarded by mu; closed when the turn held is given back
@@ -58,9 +59,24 @@ func (t *turn) take(closed, expired <-chan struct{}) bool {
 		}
 	}
 	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.over {
+		if t.limiter != nil {
+			<-t.limiter.turns
+		}
+		return false
+	}
 	t.held, t.began, t.ended = true, time.Now(), make(chan struct{})
-	t.mu.Unlock()
 	return true
+}
+
+// end gives the turn back, if held, and lets no other be taken: pion reads on
+// for a moment, and might not come back to give one.
+func (t *turn) end() {
+	t.mu.Lock()
+	t.over = true
+	t.mu.Unlock()
+	t.give()
 }
 
 // give returns the turn, if held, and counts the time until now as work.
