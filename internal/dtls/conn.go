@@ -89,13 +89,13 @@ var (
 )
 
 // A PanicError reports a panic on a goroutine of a Conn, or in a function that
-// it called.
+// it called. Its text is without the stack.
 type PanicError struct {
 	Value any
 	Stack []byte
 }
 
-func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v\n\n%s", e.Value, e.Stack) }
+func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
 
 // Keys are what a handshake yields for SRTP, split by role (RFC 5764 §4.2).
 type Keys struct {
