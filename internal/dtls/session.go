@@ -61,20 +61,9 @@ func (c *Conn) takeOver(p *pdtls.Conn) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Some of the fields that pion's State has in its binary form.
-	var kept struct {
-		LocalEpoch, RemoteEpoch   uint16
-		SequenceNumber            uint64
-		CipherSuiteID             uint16
-		MasterSecret              []byte
-		LocalRandom, RemoteRandom [handshake.RandomLength]byte
-	}
-	if err := gob.NewDecoder(bytes.NewReader(b)).Decode(&kept); err != nil {
-		return nil, fmt.Errorf("state of pion/dtls: %w", err)
-	}
-	if kept.LocalEpoch != sessionEpoch || kept.RemoteEpoch != sessionEpoch || len(kept.MasterSecret) == 0 {
-		return nil, fmt.Errorf("state of pion/dtls: epochs %d and %d, a secret of %d bytes",
-			kept.LocalEpoch, kept.RemoteEpoch, len(kept.MasterSecret))
+	kept, err := readState(b)
+	if err != nil {
+		return nil, err
 	}
 	client, server := kept.RemoteRandom[:], kept.LocalRandom[:]
 	if c.role == Client {
@@ -87,6 +76,29 @@ func (c *Conn) takeOver(p *pdtls.Conn) (*session, error) {
 	s := newSession(rc, c.cfg.Send, c.caught)
 	s.flight, s.next = flight, kept.SequenceNumber
 	return s, nil
+}
+
+// A keptState is some of the fields that pion's State has in its binary form.
+type keptState struct {
+	LocalEpoch, RemoteEpoch   uint16
+	SequenceNumber            uint64
+	CipherSuiteID             uint16
+	MasterSecret              []byte
+	LocalRandom, RemoteRandom [handshake.RandomLength]byte
+}
+
+// readState reads a state in its binary form. A field that it lacks would be 0
+// without an error, and a number 0 would be that of our Finished again.
+func readState(b []byte) (keptState, error) {
+	var k keptState
+	if err := gob.NewDecoder(bytes.NewReader(b)).Decode(&k); err != nil {
+		return keptState{}, fmt.Errorf("state of pion/dtls: %w", err)
+	}
+	if k.LocalEpoch != sessionEpoch || k.RemoteEpoch != sessionEpoch || k.SequenceNumber == 0 || len(k.MasterSecret) == 0 {
+		return keptState{}, fmt.Errorf("state of pion/dtls: epochs %d and %d, number %d, a secret of %d bytes",
+			k.LocalEpoch, k.RemoteEpoch, k.SequenceNumber, len(k.MasterSecret))
+	}
+	return k, nil
 }
 
 func newSession(c recordCipher, send func([]byte), panicked func(any)) *session {

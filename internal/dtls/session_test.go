@@ -3,6 +3,7 @@ package dtls
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/gob"
 	"fmt"
 	"runtime"
 	"sync"
@@ -177,6 +178,27 @@ func TestRecordNumbers(t *testing.T) {
 	}
 	t.Logf("%d records were sent again as they were", repeats)
 	require.Positive(t, repeats)
+}
+
+// A state without one of the fields is refused: a session would begin with a
+// number that was used, or with keys that anybody can derive.
+func TestReadState(t *testing.T) {
+	whole := keptState{LocalEpoch: 1, RemoteEpoch: 1, SequenceNumber: 1, MasterSecret: make([]byte, 48)}
+	read := func(change func(*keptState)) error {
+		k := whole
+		change(&k)
+		var b bytes.Buffer
+		require.NoError(t, gob.NewEncoder(&b).Encode(k))
+		_, err := readState(b.Bytes())
+		return err
+	}
+	require.NoError(t, read(func(*keptState) {}))
+	require.Error(t, read(func(k *keptState) { k.LocalEpoch = 0 }))
+	require.Error(t, read(func(k *keptState) { k.RemoteEpoch = 2 }))
+	require.Error(t, read(func(k *keptState) { k.SequenceNumber = 0 }))
+	require.Error(t, read(func(k *keptState) { k.MasterSecret = nil }))
+	_, err := readState([]byte("no state"))
+	require.Error(t, err)
 }
 
 // Each record is taken once, late ones too if they are not too late.
