@@ -16,14 +16,31 @@ const slice = 100 * time.Microsecond
 // no more than its share (sched_setattr(2), sched_runtime). The share stays the
 // same. Older kernels ignore it. What it returns undoes it.
 func wakeSoon() (undo func()) {
-	a, err := unix.SchedGetAttr(0, 0)
-	if err != nil || a.Policy != unix.SCHED_NORMAL {
-		return func() {} // somebody has chosen
+	nothing := func() {}
+	before, err := unix.SchedGetAttr(0, 0)
+	if err != nil || before.Policy != unix.SCHED_NORMAL {
+		return nothing // somebody has chosen
 	}
-	set := func(runtime time.Duration) {
-		a.Runtime = uint64(runtime)
-		_ = unix.SchedSetAttr(0, a, 0) // where it is forbidden all stays as it was
+	setSlice(before, uint64(slice))
+	ours, err := unix.SchedGetAttr(0, 0)
+	if err != nil || ours.Runtime == before.Runtime {
+		return nothing // an older kernel, or it is forbidden
 	}
-	set(slice)
-	return func() { set(0) }
+	return func() {
+		now, err := unix.SchedGetAttr(0, 0)
+		if err != nil || now.Runtime != ours.Runtime {
+			return // somebody has chosen meanwhile
+		}
+		setSlice(now, 0) // the kernel's
+		if now, err = unix.SchedGetAttr(0, 0); err == nil && now.Runtime != before.Runtime {
+			setSlice(now, before.Runtime)
+		}
+	}
+}
+
+// setSlice changes the slice of the calling thread, and no other of its attributes a.
+func setSlice(a *unix.SchedAttr, runtime uint64) {
+	set := *a
+	set.Runtime = runtime
+	_ = unix.SchedSetAttr(0, &set, 0) // where it is forbidden all stays as it was
 }

@@ -41,26 +41,75 @@ func TestWakeSoon(t *testing.T) {
 	require.Equal(t, want, got)
 }
 
-// Who has chosen another policy keeps it.
-func TestWakeSoonNotAsked(t *testing.T) {
-	type result struct {
-		before, after *unix.SchedAttr
-		err           error
+// The thread of a loop that ended has what the kernel gives others.
+func TestWakeSoonEnds(t *testing.T) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	usual, err := unix.SchedGetAttr(0, 0)
+	require.NoError(t, err)
+	setSlice(usual, 0)
+	usual, err = unix.SchedGetAttr(0, 0)
+	require.NoError(t, err)
+	for name, end := range map[string]func(*Worker){
+		"closed": (*Worker).Close,
+		"died":   func(w *Worker) { w.post(func(*Machine) { panic("a test") }) },
+	} {
+		w, _ := newTestWorker(t)
+		var thread int
+		run(t, w, func(*Machine) error {
+			thread = unix.Gettid()
+			return nil
+		})
+		end(w)
+		<-w.Done()
+		a, err := unix.SchedGetAttr(thread, 0)
+		require.NoError(t, err, name)
+		require.Equal(t, usual.Runtime, a.Runtime, name)
 	}
-	results := make(chan result)
-	go func() {
-		runtime.LockOSThread() // the thread ends with the goroutine
-		var r result
-		batch := unix.SchedAttr{Policy: unix.SCHED_BATCH}
-		err := unix.SchedSetAttr(0, &batch, 0)
-		r.before, r.err = unix.SchedGetAttr(0, 0)
-		r.err = errors.Join(err, r.err)
-		wakeSoon()()
-		r.after, err = unix.SchedGetAttr(0, 0)
-		r.err = errors.Join(err, r.err)
-		results <- r
-	}()
-	r := <-results
-	require.NoError(t, r.err)
-	require.Equal(t, r.before, r.after)
+}
+
+// Whoever has chosen something for the thread, before or meanwhile, keeps it.
+func TestWakeSoonNotAsked(t *testing.T) {
+	const other = uint64(50 * slice)
+	for name, test := range map[string]struct{ before, meanwhile func(*unix.SchedAttr) }{
+		"policy":           {before: func(a *unix.SchedAttr) { a.Policy = unix.SCHED_BATCH }},
+		"slice":            {before: func(a *unix.SchedAttr) { a.Runtime = other }},
+		"policy meanwhile": {meanwhile: func(a *unix.SchedAttr) { a.Policy = unix.SCHED_BATCH }},
+		"slice meanwhile":  {meanwhile: func(a *unix.SchedAttr) { a.Runtime = other }},
+		"nice meanwhile":   {meanwhile: func(a *unix.SchedAttr) { a.Nice = 19 }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var want, got *unix.SchedAttr
+			var err error
+			attr := func() *unix.SchedAttr {
+				a, e := unix.SchedGetAttr(0, 0)
+				err = errors.Join(err, e)
+				return a
+			}
+			change := func(f func(*unix.SchedAttr)) {
+				if a := attr(); f != nil {
+					f(a)
+					err = errors.Join(err, unix.SchedSetAttr(0, a, 0))
+				}
+			}
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				runtime.LockOSThread() // the thread ends with the goroutine
+				change(test.before)
+				before := attr()
+				undo := wakeSoon()
+				ours := attr()
+				change(test.meanwhile)
+				if want = attr(); want.Runtime == ours.Runtime {
+					want.Runtime = before.Runtime
+				}
+				undo()
+				got = attr()
+			}()
+			<-done
+			require.NoError(t, err)
+			require.Equal(t, want, got)
+		})
+	}
 }
