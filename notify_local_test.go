@@ -104,6 +104,27 @@ func TestNotify(t *testing.T) {
 	assert.Equal(t, ICEStateClosed, x.web.ICEState())
 }
 
+// TestNotifyKinds: news of one kind is not too old because there was newer of
+// another kind.
+func TestNotifyKinds(t *testing.T) {
+	x := newTree(t)
+	tuple := engine.Tuple{LocalAddress: "l", LocalPort: 1, RemoteIP: "r", RemotePort: 2, Protocol: "udp"}
+	for o, bodies := range map[any][]any{
+		x.web: {
+			engine.ICEStateChange{State: "connected"}, engine.ICESelectedTupleChange{Tuple: tuple},
+			engine.DTLSStateChange{State: "connected"}, engine.SCTPStateChange{State: "connected"},
+		},
+		x.plain: {engine.PlainTuple{Tuple: tuple}, engine.PlainRTCPTuple{Tuple: tuple}, engine.SCTPStateChange{State: "connected"}},
+		x.video: {engine.ProducerScoreChange{}, engine.VideoOrientationChange{}},
+		x.c1:    {engine.ConsumerScoreChange{}, engine.ConsumerLayersChange{}, engine.ConsumerProducerPause{}},
+	} {
+		for i, body := range bodies {
+			o.(target).notify(engine.Notification{Seq: 1_000_000 - uint64(i), Body: body})
+			assert.NotEmpty(t, x.take(), "%T", body)
+		}
+	}
+}
+
 func TestEnableTraceEvent(t *testing.T) {
 	x := newTree(t)
 	require.NoError(t, x.video.EnableTraceEvent(t.Context(), TraceSR, TraceRTP))

@@ -312,6 +312,29 @@ func TestConsumersShareParameters(t *testing.T) {
 	assert.Equal(t, all(), all())
 }
 
+// TestConsumersOfOtherCodecs: lists that differ by nothing but the codec are not shared.
+func TestConsumersOfOtherCodecs(t *testing.T) {
+	w := testWorker(t)
+	r, err := w.CreateRouter(t.Context(), RouterOptions{MediaCodecs: append(testCodecs(),
+		RouterRTPCodecCapability{Kind: MediaKindVideo, MIMEType: "video/VP9", ClockRate: 90000})})
+	require.NoError(t, err)
+	d := testDirect(t, r)
+	o := videoOptions(1)
+	o.RTPParameters.Codecs = append(o.RTPParameters.Codecs, RTPCodecParameters{MIMEType: "video/VP9", PayloadType: 97, ClockRate: 90000})
+	p := testProduce(t, d, o)
+	for _, name := range []string{"video/VP8", "video/VP9", "video/VP8"} {
+		caps := r.RTPCapabilities()
+		caps.Codecs = slices.DeleteFunc(caps.Codecs, func(c RTPCodecCapability) bool { return c.MIMEType != name })
+		c, err := d.Consume(t.Context(), ConsumerOptions{ProducerID: p.ID(), RTPCapabilities: caps})
+		require.NoError(t, err)
+		require.Len(t, c.RTPParameters().Codecs, 1)
+		assert.Equal(t, name, c.RTPParameters().Codecs[0].MIMEType)
+		dump, err := c.Dump(t.Context())
+		require.NoError(t, err)
+		assert.Equal(t, name, dump.RTPParameters.Codecs[0].MIMEType)
+	}
+}
+
 func TestUpdateMediaCodecs(t *testing.T) {
 	r := testRouter(t, testWorker(t))
 	d := testDirect(t, r)

@@ -289,10 +289,12 @@ func TestShare(t *testing.T) {
 		test.change(&want)
 		test.change(&params)
 		id := fmt.Sprint(i)
-		_, err := m.Consume("t", ConsumeOptions{ID: id, ProducerID: "p", RTPParameters: params, ConsumableEncodings: []Encoding{{SSRC: 7}}})
+		consumable := []Encoding{{SSRC: 7, MaxBitrate: uint32(i / 2)}}
+		_, err := m.Consume("t", ConsumeOptions{ID: id, ProducerID: "p", RTPParameters: params, ConsumableEncodings: consumable})
 		require.NoError(t, err)
 		d, err := m.DumpConsumer(id)
 		require.NoError(t, err)
+		require.Equal(t, []Encoding{{SSRC: 7, MaxBitrate: uint32(i / 2)}}, d.ConsumableEncodings, "case %d", i)
 		require.NoError(t, want.validate())
 		require.Equal(t, want, d.RTPParameters, "case %d", i)
 		require.Equal(t, test.codecs, &d.RTPParameters.Codecs[0] == firstOf(last.Codecs), "codecs of case %d", i)
