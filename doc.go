@@ -120,6 +120,8 @@
 // # Threads
 //
 // A Worker's loop runs on a thread of its own, and one Worker uses one core.
+// On Linux the thread asks for short time slices, with sched_setattr(2): a seccomp
+// filter may refuse that with an error, but must not end the process for it.
 // The library leaves GOMAXPROCS alone. A program that computes besides should
 // set it to the number of CPUs + the number of Workers + 4: goroutines that
 // spin on all Ps otherwise delay a loop by tens of milliseconds.
