@@ -76,7 +76,7 @@ func (c *Common) Measure(r *Rig) (*Measured, error) {
 	}
 	m := &Measured{Figures: *f}
 	if c.Loaded > 0 {
-		if m.Loaded, err = r.UnderLoad(f, c.Share, c.Loaded); err != nil {
+		if m.Loaded, err = r.UnderLoad(c.Share, c.Loaded); err != nil {
 			return nil, err
 		}
 	}

@@ -129,6 +129,8 @@ type Run struct {
 	// Latency measures how long packets took to the receivers that were there when
 	// the run began.
 	Latency bool `json:"latency,omitempty"`
+	// Apart keeps the peers' process off the last core.
+	Apart bool `json:"apart,omitempty"`
 	// FrameDelay is how long after a request a sender sends a key frame.
 	FrameDelay time.Duration `json:"frameDelay,omitempty"`
 }

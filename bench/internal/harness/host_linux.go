@@ -44,7 +44,7 @@ func (p *Program) serve(sink string) error {
 	}
 	defer peers.stop()
 	if p.OneCore {
-		if err := bind(func(core int) bool { return core == 0 }); err != nil {
+		if _, err := bind(lastCore); err != nil {
 			return err
 		}
 	}

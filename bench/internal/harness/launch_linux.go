@@ -76,7 +76,7 @@ func (p *Program) run() error {
 	switch role {
 	case rolePeers:
 		if p.OneCore {
-			if err := bind(func(core int) bool { return core > 0 }); err != nil {
+			if _, err := bind(otherCores); err != nil {
 				return err
 			}
 		}
@@ -149,25 +149,38 @@ func (p *Program) endInTime() {
 	os.Exit(2)
 }
 
-// bind lets this process run on those cores of the machine for which use is
-// true, by their index among those that it may use now. What it starts later
-// inherits that.
-func bind(use func(core int) bool) error {
+// A share of the machine is what a process may run on where the server has one
+// core: the last, since the first has the machine's own work to do, too.
+type share bool
+
+const (
+	lastCore   share = true  // for the server
+	otherCores share = false // for the peers
+)
+
+// bind lets this process run on its share of the cores that it may use now, until
+// undo. What it starts meanwhile inherits that. Of one core both have all.
+func bind(s share) (undo func() error, err error) {
 	var have, want unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &have); err != nil {
-		return err
+		return nil, err
 	}
+	n := have.Count()
 	for i, core := 0, 0; i < len(have)*64; i++ {
 		if have.IsSet(i) {
-			if use(core) {
+			if core++; share(core == n) == s {
 				want.Set(i)
 			}
-			core++
 		}
 	}
+	undo = func() error { return runOn(&have) }
 	if want.Count() == 0 {
-		return nil // one core is all there is
+		return undo, nil // one core is all there is
 	}
+	return undo, runOn(&want)
+}
+
+func runOn(cores *unix.CPUSet) error {
 	threads, err := os.ReadDir("/proc/self/task")
 	if err != nil {
 		return err
@@ -177,7 +190,7 @@ func bind(use func(core int) bool) error {
 		if _, err := fmt.Sscan(t.Name(), &id); err != nil {
 			return err
 		}
-		if err := unix.SchedSetaffinity(id, &want); err != nil && err != unix.ESRCH {
+		if err := unix.SchedSetaffinity(id, cores); err != nil && err != unix.ESRCH {
 			return os.NewSyscallError("sched_setaffinity", err)
 		}
 	}

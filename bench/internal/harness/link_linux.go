@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -34,8 +35,9 @@ const (
 // A tunLink reads and writes whole IPv4 packets, each behind a header of the
 // kind that network cards of virtual machines have.
 type tunLink struct {
-	fd  int
-	buf [virtioHeader + maxPacket]byte
+	fd    int
+	buf   [virtioHeader + maxPacket]byte
+	spare sync.Pool // of *[]byte, for bursts
 }
 
 const (
@@ -53,7 +55,8 @@ const (
 
 func newTUNLink(fd int) (*tunLink, error) {
 	unix.CloseOnExec(fd)
-	return &tunLink{fd: fd}, unix.SetNonblock(fd, true)
+	l := &tunLink{fd: fd, spare: sync.Pool{New: func() any { return new([]byte) }}}
+	return l, unix.SetNonblock(fd, true)
 }
 
 func (l *tunLink) write(i int, to netip.AddrPort, b []byte) error {
@@ -66,9 +69,12 @@ func (l *tunLink) write(i int, to netip.AddrPort, b []byte) error {
 }
 
 func (l *tunLink) writeBurst(i int, to netip.AddrPort, list [][]byte) error {
+	p := l.spare.Get().(*[]byte) // what is allocated is collected by the core that sends
+	defer l.spare.Put(p)
 	for len(list) > 0 {
 		n := min(len(list), maxBurstPayload/len(list[0]))
-		if _, err := unix.Write(l.fd, appendBurst(nil, peerAddr(tunPeers, i), to, list[:n])); err != nil {
+		*p = appendBurst((*p)[:0], peerAddr(tunPeers, i), to, list[:n])
+		if _, err := unix.Write(l.fd, *p); err != nil {
 			return err
 		}
 		list = list[n:]

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pion/rtp"
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -19,6 +20,9 @@ const (
 	reportEvery = time.Second            // receiver and sender reports of one peer
 	patience    = time.Second            // without a packet, until the rest is lost
 	maxBurst    = 64
+	// latencyTick is the least time between two sends in runs that measure latency:
+	// what is sent at once waits for each other.
+	latencyTick = 100 * time.Microsecond
 )
 
 // A load sends media and feedback.
@@ -202,11 +206,22 @@ func (l *load) send(c *Run, queue schedule, a *Ran) error {
 		if len(queue) > 0 {
 			next = min(next, queue[0].due)
 		}
-		if tick := l.p.cfg.Tick; tick > 0 {
+		tick := l.p.cfg.Tick
+		if c.Latency {
+			tick = min(tick, latencyTick)
+		}
+		if tick > 0 {
 			next = (next + tick - 1) / tick * tick
 		}
-		time.Sleep(next - at)
+		sleep(next - at)
 	}
+}
+
+// sleep blocks the thread for d, or less: Go's timers end a millisecond late when
+// nothing else runs.
+func sleep(d time.Duration) {
+	ts := unix.NsecToTimespec(int64(d))
+	_ = unix.Nanosleep(&ts, nil) // the caller looks at the clock
 }
 
 // sendBurst sends one frame, its packets back to back.

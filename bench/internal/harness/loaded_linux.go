@@ -2,6 +2,7 @@ package harness
 
 import (
 	"encoding/json"
+	"errors"
 	"math"
 	"runtime"
 	"runtime/debug"
@@ -20,94 +21,121 @@ type Loaded struct {
 }
 
 // GC is what garbage collection does to latency, while a goroutine makes
-// garbage of JSON for half of the time: medians of pairs of seconds.
+// garbage of JSON for half of the time: medians of seconds that take turns.
 type GC struct {
-	P99Off float64 `json:"p99OffMs"` // with the collector off
-	P99On  float64 `json:"p99OnMs"`
-	Adds   float64 `json:"addsMs"` // the difference
-	Cycles uint32  `json:"cycles"` // while it was on
+	P99Off float64   `json:"p99OffMs"` // with the collector off
+	Usual  Collected `json:"usual"`    // with a GOGC of 100
+	Often  Collected `json:"often"`    // with a GOGC of 10
 }
 
+// Collected is how it is with the collector on.
+type Collected struct {
+	P99    float64 `json:"p99Ms"`
+	Adds   float64 `json:"addsMs"` // to that with the collector off
+	Cycles uint32  `json:"cycles"` // in all of the seconds
+}
+
+// garbageRounds is how many seconds each has.
+const garbageRounds = 5
+
+// bearable is the median latency in ms above which more comes than goes.
+const bearable = 3
+
+// mostRate bounds the rate, and mostStep by what it grows at a time.
 const (
-	garbagePairs = 5
-	// garbagePercent is the GOGC of the slices with a collector. The usual 100 would
-	// let it run once in those seconds, or not at all.
-	garbagePercent = 10
+	mostRate = 8
+	mostStep = 1.5
 )
 
-// bearable is the latency in ms above which the peers are late.
-const bearable = 20
-
-// leastRate is that at which no layer of a simulcast seems to have stopped.
-const leastRate = 0.4
-
-// mostRate bounds the rate: what the peers' process can read depends on it.
-const mostRate = 8
-
 // loadTries is how many rates are tried.
-const loadTries = 8
+const loadTries = 9
 
-// UnderLoad runs at a share of the cores of all Workers; f is what was measured
-// at the rates of the tracks. A packet costs less the more there are, so that the
-// rate has to be found. If the peers have no time for it, since other work or too
-// few cores take it, it goes on at a lower rate: the CPU tells what was reached.
-func (r *Rig) UnderLoad(f *Figures, share float64, duration time.Duration) (*Loaded, error) {
-	share *= float64(len(r.Workers))
-	rate := min(share/f.CPU, mostRate)
-	run := Run{Duration: time.Second, Latency: true}
-	for try, wasLate := 0, false; try < loadTries; try++ {
-		run.Rate = rate
-		v, err := r.ProductSlice(run)
-		if err != nil {
-			return nil, err
-		}
-		late := v.Counted.PacketsReceived*100 < 99*uint64(v.Ran.Media) || uint64(v.Ran.Received)*100 < 99*v.Packets ||
-			v.Ran.Latency.P50 > bearable
-		next := min(rate*share/v.CPU.Seconds(), mostRate)
-		if late {
-			next = min(next, rate*0.8)
-		}
-		there := next > rate*0.95 && (next < rate*1.05 || wasLate)
-		if !late && there || next < leastRate {
-			break
-		}
-		rate, wasLate = next, wasLate || late
+// UnderLoad runs at a share of the cores of all Workers. One Worker has the last core for itself, and the
+// peers have the others.
+func (r *Rig) UnderLoad(share float64, duration time.Duration) (*Loaded, error) {
+	l, err := r.loaded(share*float64(len(r.Workers)), duration)
+	if err == nil {
+		l.GC, err = r.collected()
 	}
-	run.Rate, run.Duration = rate, duration
-	v, err := r.ProductSlice(run)
-	if err != nil {
-		return nil, err
-	}
-	l := &Loaded{
-		Rate: Round(rate, 2), CPU: Round(v.CPU.Seconds()/duration.Seconds(), 3),
-		Forwarded: Round(float64(v.Packets)/float64(v.Copies), 4), LatencyMs: v.Ran.Latency,
-	}
-	l.GC, err = r.collected()
 	return l, err
 }
 
-// collected compares slices with and without a collector, at the rates of the
+// loaded raises the rate until so many cores are used: a packet costs less the more
+// there are. If the peers have no time for it, since other work or too few cores
+// take it, it stays at a lower rate: the CPU tells what was reached.
+func (r *Rig) loaded(cores float64, duration time.Duration) (l *Loaded, err error) {
+	run := Run{Duration: time.Second, Latency: true, Apart: len(r.Workers) == 1}
+	if run.Apart {
+		undo, err := bind(lastCore)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, undo()) }()
+	}
+	try := func(rate float64, duration time.Duration) (v Slice, late bool, err error) {
+		run.Rate, run.Duration = rate, duration
+		if v, err = r.ProductSlice(run); err != nil {
+			return v, false, err
+		}
+		late = v.Counted.PacketsReceived*100 < 99*uint64(v.Ran.Media) || v.Ran.Latency.Timed < 0.99 || v.Ran.Latency.P50 > bearable
+		if late {
+			err = r.Verify() // too much for a while lets a simulcast go to other layers
+		}
+		return v, late, err
+	}
+	rate := 1.0
+	for n, next := 0, rate; n < loadTries; n++ {
+		v, late, err := try(next, time.Second)
+		if err != nil {
+			return nil, err
+		}
+		if late && next > rate {
+			next = (rate + next) / 2
+			continue
+		}
+		rate = next
+		next = min(rate*min(cores/v.CPU.Seconds(), mostStep), mostRate)
+		if next < rate*1.05 {
+			break
+		}
+	}
+	for {
+		v, late, err := try(rate, duration)
+		if err != nil {
+			return nil, err
+		}
+		if !late || rate < 1 {
+			return &Loaded{
+				Rate: Round(rate, 2), CPU: Round(v.CPU.Seconds()/duration.Seconds(), 3),
+				Forwarded: Round(float64(v.Packets)/float64(v.Copies), 4), LatencyMs: v.Ran.Latency,
+			}, nil
+		}
+		rate *= 0.8
+	}
+}
+
+// collected compares seconds with and without a collector, at the rates of the
 // tracks: with half a core of garbage beside the peers more is not to be had of
 // two cores.
 func (r *Rig) collected() (GC, error) {
-	var g GC
-	var off, on []float64
-	for range garbagePairs {
-		p99, _, err := r.withGarbage(-1)
-		if err != nil {
-			return g, err
+	var cycles [3]uint32
+	var p99s [3][]float64
+	for range garbageRounds {
+		for i, percent := range []int{-1, 100, 10} {
+			p99, n, err := r.withGarbage(percent)
+			if err != nil {
+				return GC{}, err
+			}
+			p99s[i] = append(p99s[i], p99)
+			cycles[i] += n
 		}
-		off = append(off, p99)
-		p99, cycles, err := r.withGarbage(garbagePercent)
-		if err != nil {
-			return g, err
-		}
-		on = append(on, p99)
-		g.Cycles += cycles
 	}
-	g.P99Off, g.P99On = quantile(off, 50), quantile(on, 50)
-	g.Adds = Round(g.P99On-g.P99Off, 3)
-	return g, nil
+	off := quantile(p99s[0], 50)
+	on := func(i int) Collected {
+		p99 := quantile(p99s[i], 50)
+		return Collected{P99: p99, Adds: Round(p99-off, 3), Cycles: cycles[i]}
+	}
+	return GC{P99Off: off, Usual: on(1), Often: on(2)}, nil
 }
 
 // withGarbage runs for a second while garbage is made, with that GOGC.

@@ -108,8 +108,16 @@ func (p *peers) do(c *command) (answer, error) {
 		p.reference.Store(c.Reference)
 		return answer{}, nil
 	case c.Run != nil:
+		if !c.Run.Apart {
+			r, err := p.load.run(c.Run)
+			return answer{Run: &r}, err
+		}
+		undo, err := bind(otherCores)
+		if err != nil {
+			return answer{}, err
+		}
 		r, err := p.load.run(c.Run)
-		return answer{Run: &r}, err
+		return answer{Run: &r}, errors.Join(err, undo())
 	}
 	return answer{}, errors.New("an empty command")
 }
