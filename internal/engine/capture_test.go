@@ -139,7 +139,7 @@ func TestAbsCaptureTimeIsOfOurClock(t *testing.T) {
 			at, offset, ok := rtp.ParseAbsCaptureTime(v)
 			require.Equal(t, c.absent, !ok)
 			if ok {
-				assert.EqualValues(t, 1<<40, at)
+				assert.EqualValues(t, uint64(1<<40), at)
 				assert.InDelta(t, c.want, offset, 100)
 			}
 		})
