@@ -128,8 +128,8 @@ type Config struct {
 	Suites []srtp.Suite
 
 	// Send gets a datagram for the peer, which becomes its own. Calls don't
-	// overlap. After Close it gets at most a close_notify, and that only if
-	// the Conn was connected.
+	// overlap. After Close it gets at most what was being sent already and, if
+	// the Conn was connected, a close_notify.
 	Send func(datagram []byte)
 	// Event gets what happens, in order; calls don't overlap. No call begins
 	// after Close but one that was about to, so the receiver discards what

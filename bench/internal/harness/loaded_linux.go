@@ -50,8 +50,8 @@ const (
 // loadTries is how many rates are tried.
 const loadTries = 9
 
-// UnderLoad runs at a share of the cores of all Workers. One Worker has the last core for itself, and the
-// peers have the others.
+// UnderLoad runs at a share of the cores of all Workers. One Worker has the last
+// core for itself, and the peers have the others.
 func (r *Rig) UnderLoad(share float64, duration time.Duration) (*Loaded, error) {
 	l, err := r.loaded(share*float64(len(r.Workers)), duration)
 	if err == nil {
