@@ -3,6 +3,9 @@ package harness
 import (
 	"math/rand/v2"
 	"net/netip"
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -141,6 +144,47 @@ func TestDeliver(t *testing.T) {
 	for _, bad := range [][]byte{nil, make([]byte, virtioHeader), appendBurst(nil, to, to, [][]byte{nil})} {
 		deliver(bad, func(int, []byte) { t.Error("a datagram of", bad) })
 	}
+}
+
+// A countedLink counts who reads it.
+type countedLink struct {
+	link
+	readers, most atomic.Int32
+}
+
+func (l *countedLink) drain() error {
+	stop := new(atomic.Bool)
+	stop.Store(true)
+	return l.read(stop, nil)
+}
+
+func (l *countedLink) read(stop *atomic.Bool, _ func(int, []byte)) error {
+	if n := l.readers.Add(1); n > 1 {
+		l.most.Store(n)
+	}
+	for !stop.Load() {
+		runtime.Gosched()
+	}
+	runtime.Gosched()
+	l.readers.Add(-1)
+	return nil
+}
+
+func TestOneReader(t *testing.T) {
+	l := &countedLink{}
+	p := &peers{link: l}
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			for range 1000 {
+				assert.NoError(t, p.acquire())
+				assert.NoError(t, p.release())
+			}
+		})
+	}
+	all.Wait()
+	assert.Zero(t, l.readers.Load())
+	assert.Zero(t, l.most.Load(), "read by many at once")
 }
 
 func TestRota(t *testing.T) {

@@ -36,6 +36,7 @@ type peers struct {
 	stop    *atomic.Bool
 	stopped chan error
 
+	one       sync.Mutex                     // held by who reads the link
 	reading   atomic.Pointer[reading]        // what looks at media, nil if nothing does
 	reference atomic.Pointer[netip.AddrPort] // where the reference loop listens
 }
@@ -149,16 +150,28 @@ func (p *peers) setup(c *setupCommand) (err error) {
 	return nil
 }
 
-// acquire lets the link be read until release is called as often.
-func (p *peers) acquire() {
+// acquire lets the link be read until release is called as often. What waited
+// before there was a reader is thrown away.
+func (p *peers) acquire() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.readers++; p.readers > 1 {
-		return
+	if p.readers > 0 {
+		p.readers++
+		return nil
 	}
+	p.one.Lock() // the reader before may not have seen yet that it is to end
+	if err := p.link.drain(); err != nil {
+		p.one.Unlock()
+		return err
+	}
+	p.readers = 1
 	stop, stopped := new(atomic.Bool), make(chan error, 1)
 	p.stop, p.stopped = stop, stopped
-	go func() { stopped <- p.link.read(stop, p.take) }() // ends with stop
+	go func() { // ends with stop
+		defer p.one.Unlock()
+		stopped <- p.link.read(stop, p.take)
+	}()
+	return nil
 }
 
 func (p *peers) release() error {
@@ -192,7 +205,9 @@ func (p *peers) connect(c *connectCommand) error {
 	if c.First < 0 || c.First+len(c.Transports) > len(p.all) {
 		return fmt.Errorf("peers %d to %d of %d", c.First, c.First+len(c.Transports), len(p.all))
 	}
-	p.acquire()
+	if err := p.acquire(); err != nil {
+		return err
+	}
 	limit := 20*time.Second + time.Duration(len(c.Transports))*10*time.Millisecond
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()

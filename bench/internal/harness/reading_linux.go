@@ -48,7 +48,7 @@ func (l *load) startReading(c *Run) (*reading, error) {
 	r.watched = w != nil
 	read := c.Read || w == nil
 	if read {
-		if err := l.p.link.drain(); err != nil {
+		if err := l.p.acquire(); err != nil {
 			return nil, err
 		}
 	}
@@ -62,9 +62,6 @@ func (l *load) startReading(c *Run) (*reading, error) {
 		}()
 	}
 	l.p.reading.Store(r)
-	if read {
-		l.p.acquire()
-	}
 	r.stop = func() (err error) {
 		if w != nil {
 			ended.Store(true)
