@@ -49,6 +49,9 @@ func (l *load) startReading(c *Run) (*reading, error) {
 	read := c.Read || w == nil
 	if read {
 		if err := l.p.acquire(); err != nil {
+			if w != nil {
+				w.close()
+			}
 			return nil, err
 		}
 	}
